@@ -1,0 +1,171 @@
+"""Speed of the solver loop, as ratios measured side by side in one run.
+
+One HIO iteration of a 512 x 512 frame against (a) the textbook loop - complex transform, angle and
+polar form, real part, boolean-index updates - and (b) the floor, a bare ``rfft2`` + ``irfft2`` pair,
+for one image and for ten (an image a thread). Then the peak memory of whole reconstructions, each in
+a process of its own. Writes a Markdown table to standard output, or to ``--out FILE``.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import platform
+import resource
+import statistics
+import subprocess
+import sys
+import time
+from collections.abc import Callable
+
+import torch
+
+from napari_i2ipr.physics.fourier import FourierPair
+from napari_i2ipr.physics.projections import Constraints
+from napari_i2ipr.solvers._run import available_cores, each, iterate
+from napari_i2ipr.solvers.recipe import parse_schedule
+
+ROUNDS = 7
+"""Every figure is the median of so many rounds; the contestants take turns within a round."""
+
+
+def frame_problem(n: int) -> tuple[Constraints, torch.Tensor]:
+    """Constraints and amplitude of a random image in the half box of an n x n frame."""
+    generator = torch.Generator().manual_seed(1)
+    box = slice(n // 4, n // 4 + n // 2)
+    image = torch.zeros(n, n)
+    image[box, box] = torch.rand(n // 2, n // 2, generator=generator)
+    pair = FourierPair((n, n))
+    amplitude = pair.forward(image).abs()
+    ours = Constraints.build(pair, amplitude, torch.ones_like(amplitude), (box, box), None, nonnegative=True)
+    return ours, torch.fft.fft2(image, norm="ortho").abs()
+
+
+def textbook(amplitude: torch.Tensor, k: int, iterations: int) -> None:
+    """HIO as research code writes it, all images in one batch."""
+    n = amplitude.shape[-1]
+    support = torch.zeros(n, n, dtype=torch.bool)
+    support[n // 4 : n // 4 + n // 2, n // 4 : n // 4 + n // 2] = True
+    support = support.expand(k, -1, -1)
+    g = torch.rand(k, n, n)
+    for _ in range(iterations):
+        spectrum = torch.fft.fft2(g, norm="ortho")
+        projected = torch.fft.ifft2(torch.polar(amplitude.expand(k, -1, -1), torch.angle(spectrum)), norm="ortho").real
+        wrong = ~support | (projected < 0)
+        new = projected.clone()
+        new[wrong] = g[wrong] - 0.9 * projected[wrong]
+        g = new
+
+
+def bare_pair(k: int, iterations: int, n: int) -> None:
+    """The floor: forward and inverse half-spectrum transform, image by image on torch's own threads."""
+    images = [torch.rand(n, n) for _ in range(k)]
+    for _ in range(iterations):
+        for image in images:
+            torch.fft.irfft2(torch.fft.rfft2(image), s=(n, n))
+
+
+def bare_pair_a_thread(k: int, iterations: int, n: int) -> None:
+    """The floor with an image a thread."""
+
+    def work(image: torch.Tensor) -> None:
+        for _ in range(iterations):
+            torch.fft.irfft2(torch.fft.rfft2(image), s=(n, n))
+
+    each([torch.rand(n, n) for _ in range(k)], work)
+
+
+def ours(constraints: Constraints, k: int, iterations: int) -> None:
+    """This package's loop, checks included."""
+    schedule = parse_schedule(f"HIO:{iterations}")
+    n = constraints.pair.shape[0]
+    each([torch.rand(n, n) for _ in range(k)], lambda g: iterate(constraints, schedule, g))
+
+
+def race(contestants: dict[str, Callable[[], None]], per: int) -> dict[str, float]:
+    """Median milliseconds per image-iteration of each contestant, in turns."""
+    times: dict[str, list[float]] = {name: [] for name in contestants}
+    for round_ in range(ROUNDS + 1):
+        for name, run in contestants.items():
+            started = time.perf_counter()
+            with torch.inference_mode():
+                run()
+            if round_:
+                times[name].append((time.perf_counter() - started) / per * 1e3)
+    return {name: statistics.median(values) for name, values in times.items()}
+
+
+def speed(n: int, k: int, iterations: int) -> dict[str, float]:
+    """All contestants for k images of n x n."""
+    constraints, amplitude = frame_problem(n)
+    return race(
+        {
+            "textbook": lambda: textbook(amplitude, k, iterations),
+            "pair": lambda: bare_pair(k, iterations, n),
+            "pair, a thread each": lambda: bare_pair_a_thread(k, iterations, n),
+            "ours": lambda: ours(constraints, k, iterations),
+        },
+        k * iterations,
+    )
+
+
+def memory_child(n: int) -> None:
+    """Reconstruct one n x n frame with ten candidates and print the peak memory in MiB."""
+    import numpy as np
+
+    from napari_i2ipr import Config, reconstruct, simulate
+
+    image = np.random.default_rng(0).random((n // 2, n // 2), np.float32)
+    config = Config().replace(initialisation={"n_starts": 10, "n_keep": 10, "short": "HIO:5", "long": "HIO:15"})
+    reconstruct(simulate(image), config)
+    print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
+
+
+def peak_mib(n: int) -> float:
+    """Peak host memory of a reconstruction in a fresh process, torch included."""
+    command = [sys.executable, os.path.abspath(__file__), "--memory-child", str(n)]
+    return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def table(iterations: int) -> str:
+    """The whole benchmark as Markdown."""
+    lines = [
+        f"Machine: {platform.processor() or platform.machine()}, {available_cores()} cores, torch {torch.__version__}; "
+        f"512 x 512 frames, {iterations} HIO iterations, median of {ROUNDS} rounds.",
+        "",
+        "Floor: 2 x 2.5 N log2 N = 23.6 MFLOP and about 14 MB through cache per image-iteration.",
+        "",
+        "| images | textbook ms | bare pair ms | pair, a thread each ms | ours ms | x textbook | of the pair | of the pair, a thread each |",
+        "|---|---|---|---|---|---|---|---|",
+    ]
+    for k in (1, 10):
+        t = speed(512, k, iterations)
+        floor, threaded = t["pair"], t["pair, a thread each"]
+        lines.append(
+            f"| {k} | {t['textbook']:.2f} | {floor:.2f} | {threaded:.2f} | {t['ours']:.2f} | "
+            f"{t['textbook'] / t['ours']:.1f} | {t['ours'] / floor:.2f} | {t['ours'] / threaded:.2f} |"
+        )
+    lines += ["", "| frame, 10 candidates | peak memory MiB |", "|---|---|"]
+    lines += [f"| {n} x {n} | {peak_mib(n):.0f} |" for n in (512, 2048)]
+    return "\n".join(lines) + "\n"
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
+    parser.add_argument("--iterations", type=int, default=100)
+    parser.add_argument("--out", help="write the table to this file as well")
+    parser.add_argument("--memory-child", type=int, help=argparse.SUPPRESS)
+    options = parser.parse_args()
+    if options.memory_child:
+        memory_child(options.memory_child)
+        return
+    text = table(options.iterations)
+    print(text)
+    if options.out:
+        with open(options.out, "w", encoding="utf-8") as file:
+            file.write(text)
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,198 @@
+"""Every setting and every default, once: YAML, command line and forms are generated from here."""
+
+from __future__ import annotations
+
+import json
+from typing import Annotated, Any, Literal
+
+import yaml
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+
+from napari_i2ipr.errors import ConfigError
+from napari_i2ipr.solvers.recipe import Schedule, parse_schedule, schedule_text
+
+
+def _as_text(value: Any) -> str:
+    return schedule_text(parse_schedule(value))
+
+
+ScheduleText = Annotated[str, BeforeValidator(_as_text)]
+"""A schedule in text; lists of stages are accepted and turned into text."""
+
+
+def _known_preset(name: str) -> str:
+    if name != "custom" and name not in PRESETS:
+        raise ConfigError(f"the preset {name!r}", expected="one of " + ", ".join(PRESETS))
+    return name
+
+
+class _Section(BaseModel):
+    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
+
+
+class Initialisation(_Section):
+    """Classical multi-start: many short runs, the best kept and run on."""
+
+    n_starts: int = Field(12, ge=1, le=100_000, description="Random-phase starts of a candidate set.")
+    short: ScheduleText = Field("HIO:50", description="Schedule of every start before the selection.")
+    n_keep: int = Field(10, ge=1, le=1000, description="Starts kept after the short run.")
+    long: ScheduleText = Field("HIO:700 ER+acc:300", description="Schedule of the kept starts.")
+    ranking: Literal["free", "residual"] = Field(
+        "free", description="Score that selects: misfit on held-out pixels, or the plain residual."
+    )
+    friedel: Literal["intensity", "amplitude"] = Field(
+        "intensity", description="What is averaged over Friedel pairs of real objects."
+    )
+    tolerance: float = Field(0.0, ge=0, lt=1, description="Stop a run at this residual chi; 0 runs all iterations.")
+
+    @property
+    def short_schedule(self) -> Schedule:
+        """The short run as stages."""
+        return parse_schedule(self.short)
+
+    @property
+    def long_schedule(self) -> Schedule:
+        """The long run as stages."""
+        return parse_schedule(self.long)
+
+
+class Alignment(_Section):
+    """Blind orientation of the candidates to each other."""
+
+    shifts: bool = Field(True, description="Search shifts as well as flips.")
+    subpixel: bool = Field(True, description="Refine shifts below a pixel.")
+
+
+class Aggregation(_Section):
+    """How aligned candidates become one image."""
+
+    weights: Literal["equal", "consistency"] = Field(
+        "equal", description="Equal weights, or larger ones for candidates that fit the data better."
+    )
+    max_outside: float = Field(
+        0.1, gt=0, le=1, description="Candidates with more of their energy outside the support are dropped."
+    )
+    min_twin_margin: float = Field(
+        0.02, ge=0, lt=1, description="Candidates less decided than this between image and twin are dropped."
+    )
+
+
+class Compute(_Section):
+    """How the work is laid out; changes nothing in the result."""
+
+    threads: int = Field(0, ge=0, le=1024, description="CPU threads, an image each; 0 takes all cores.")
+    memory_fraction: float = Field(0.8, gt=0, le=1, description="Share of the free memory that may be used.")
+
+
+class Config(_Section):
+    """All settings of a reconstruction; frozen, validated, unknown names refused.
+
+    `Config.preset` gives a named set, `Config.from_yaml` and `Config.to_yaml` go to and from files.
+    """
+
+    preset: Annotated[str, AfterValidator(_known_preset)] = Field(
+        "balanced", description="Name of the preset these settings came from."
+    )
+    object: Literal["real", "complex"] = Field("real", description="Kind of object.")
+    nonnegative: bool = Field(True, description="Real objects: whether negative values are forbidden.")
+    support: Literal["half", "auto"] = Field(
+        "half", description="Support where the measurement holds none: centred half box, or from the autocorrelation."
+    )
+    seed: int = Field(0, ge=0, lt=2**63, description="Fixes every random number.")
+    members: int = Field(1, ge=1, le=1000, description="Independent candidate sets.")
+    initialisation: Initialisation = Initialisation()
+    alignment: Alignment = Alignment()
+    aggregation: Aggregation = Aggregation()
+    compute: Compute = Compute()
+    keep_candidates: bool = Field(False, description="Return the aligned candidates too.")
+
+    @classmethod
+    def from_preset(cls, name: str, **changes: Any) -> Config:
+        """The named preset, with top-level fields changed.
+
+        Raises
+        ------
+        ConfigError
+            When the name or a field is unknown or out of range.
+        """
+        _known_preset(name)
+        return cls.from_dict({"preset": name, **changes})
+
+    @classmethod
+    def from_dict(cls, values: dict[str, Any]) -> Config:
+        """A configuration from plain values; what is missing comes from its preset."""
+        if not isinstance(values, dict):
+            raise ConfigError(f"a {type(values).__name__}", expected="settings by name")
+        base = PRESETS.get(_known_preset(str(values.get("preset", DEFAULT_PRESET))), {})
+        try:
+            return cls.model_validate(_merged(base, values))
+        except ValidationError as error:
+            first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
+            raise ConfigError(
+                f"the setting {where} = {first.get('input')!r}: {first['msg']}",
+                do="`i2ipr config` prints every setting with its default",
+            ) from None
+
+    @classmethod
+    def from_yaml(cls, text: str) -> Config:
+        """A configuration from YAML or JSON text."""
+        try:
+            values = yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ConfigError(f"text that is not YAML ({str(error).splitlines()[0]})", do="check the file") from None
+        return cls.from_dict({} if values is None else values)
+
+    def to_yaml(self) -> str:
+        """The settings as YAML, every field with its description as a comment."""
+        lines: list[str] = []
+        _write(self, lines, "")
+        return "\n".join(lines) + "\n"
+
+    def to_dict(self) -> dict[str, Any]:
+        """The settings as plain values (JSON-able)."""
+        values: dict[str, Any] = json.loads(self.model_dump_json())
+        return values
+
+    def replace(self, **changes: Any) -> Config:
+        """A copy with fields changed; sections may be given as dicts of the fields that change."""
+        return self.from_dict(_merged(self.to_dict(), changes))
+
+
+def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
+    merged = dict(base)
+    for key, value in changes.items():
+        old = merged.get(key)
+        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
+    return merged
+
+
+def _write(section: BaseModel, lines: list[str], indent: str) -> None:
+    for name, info in type(section).model_fields.items():
+        value = getattr(section, name)
+        if isinstance(value, BaseModel):
+            lines.append(f"{indent}{name}:  # {(type(value).__doc__ or '').splitlines()[0]}")
+            _write(value, lines, indent + "  ")
+        else:
+            lines.append(f"{indent}{name}: {json.dumps(value)}  # {info.description}")
+
+
+DEFAULT_PRESET = "balanced"
+"""Preset of a configuration that names none."""
+
+PRESETS: dict[str, dict[str, Any]] = {
+    "paper": {
+        "initialisation": {
+            "n_starts": 12,
+            "short": "HIO:50",
+            "n_keep": 10,
+            "long": "HIO:700 ER+acc:300 HIO:700 ER+acc:77",
+            "ranking": "residual",
+            "friedel": "amplitude",
+        }
+    },
+    "fast": {"initialisation": {"n_starts": 6, "n_keep": 4, "long": "HIO:300 ER:30"}},
+    "balanced": {},
+    "best": {"members": 6},
+}
+"""Named sets of settings; `balanced` is the default. Chosen in ``benchmarks/quality``."""

@@ -1,0 +1,1 @@
+"""Physics in torch: the Fourier pair, the problem, its projections, noise, symmetry and support."""

@@ -1,0 +1,251 @@
+"""A batch of phase-retrieval problems and the candidates that solve it."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from napari_i2ipr.physics.fourier import FourierPair
+from napari_i2ipr.physics.noise import alpha_from_pairs, friedel_average
+from napari_i2ipr.physics.projections import Constraints
+
+FREE_SHARE = 0.05
+"""Share of the measured pixels that is held out for the free score."""
+
+FREE_CENTRE = 0.04
+"""Frequencies below this share of the frame's Nyquist radius are never held out."""
+
+_ISLAND = 1
+"""Held-out islands are squares of 2 * _ISLAND + 1 pixels."""
+
+
+@dataclass(frozen=True)
+class Problem:
+    """Measurements on the device, zero frequency at the corner, amplitudes normalised.
+
+    Attributes
+    ----------
+    pair : FourierPair
+        The transform; half spectrum for real objects.
+    amplitude : Tensor
+        ``sqrt(I) / scale``, ``(B, 1, y, kx)``; mean square of the object over its support ~ 1.
+    measured : Tensor
+        Boolean, same shape.
+    held_out : Tensor
+        Boolean, same shape: the free pixels.
+    scale : Tensor
+        Object units per normalised unit, ``(B,)``.
+    alpha : Tensor
+        Noise level in normalised units, ``(B,)``; NaN when unknown.
+    support : Tensor
+        Boolean ``(y, x)``, DC-centred object frame.
+    indices : tuple of int
+        Number of each measurement; random numbers depend on it.
+    nonnegative : bool
+        Whether the (real) object must be >= 0.
+    """
+
+    pair: FourierPair
+    amplitude: Tensor
+    measured: Tensor
+    held_out: Tensor
+    scale: Tensor
+    alpha: Tensor
+    support: Tensor
+    indices: tuple[int, ...]
+    nonnegative: bool
+    box: tuple[slice, slice] = field(init=False)
+    inside: Tensor | None = field(init=False)
+
+    def __post_init__(self) -> None:
+        rows, columns = self.support.any(1).nonzero(), self.support.any(0).nonzero()
+        box = slice(int(rows[0]), int(rows[-1]) + 1), slice(int(columns[0]), int(columns[-1]) + 1)
+        inside = self.support[box]
+        object.__setattr__(self, "box", box)
+        object.__setattr__(self, "inside", None if bool(inside.all()) else inside)
+
+    @classmethod
+    def build(
+        cls,
+        intensity: Tensor,
+        measured: Tensor,
+        support: Tensor,
+        *,
+        real: bool = True,
+        nonnegative: bool = True,
+        alpha: Tensor | None = None,
+        seed: int = 0,
+        indices: tuple[int, ...] | None = None,
+        friedel: bool = True,
+    ) -> Problem:
+        """Problems from corner-origin unitary intensities.
+
+        Parameters
+        ----------
+        intensity, measured : Tensor
+            ``(B, y, x)`` in object units squared; where it was measured.
+        support : Tensor
+            Boolean ``(y, x)``, DC-centred object frame.
+        real, nonnegative : bool
+            The object's kind; a complex object is never non-negative.
+        alpha : Tensor, optional
+            Known noise level ``(B,)`` in object units; from Friedel pairs otherwise.
+        seed : int
+            For the free pixels.
+        indices : tuple of int, optional
+            Number of each measurement; 0 ... B - 1 by default.
+        friedel : bool
+            Average intensities over Friedel pairs (real objects); off, their amplitudes are averaged.
+        """
+        shape = (int(intensity.shape[-2]), int(intensity.shape[-1]))
+        pair = FourierPair(shape, half=real)
+        indices = indices if indices is not None else tuple(range(intensity.shape[0]))
+        noise = alpha if alpha is not None else torch.full_like(intensity[:, 0, 0], torch.nan)
+        if real:
+            if alpha is None:
+                noise = alpha_from_pairs(intensity, measured)
+            if friedel:
+                intensity, measured = friedel_average(intensity, measured)
+            else:
+                root, measured = friedel_average(intensity.sqrt(), measured)
+                intensity = root.square()
+        kept, valid = pair.crop(intensity), pair.crop(measured)
+        weight = pair.multiplicity(intensity.device)
+        power = (kept * weight * valid).sum((-2, -1), dtype=torch.float64)
+        scale = (power / support.sum()).sqrt().float()
+        held_out = torch.stack([free_pixels(pair, m, seed, i) for m, i in zip(valid.cpu(), indices, strict=True)]).to(
+            intensity.device
+        )
+        return cls(
+            pair,
+            (kept.sqrt() * valid / scale[:, None, None])[:, None],
+            valid[:, None],
+            held_out[:, None],
+            scale,
+            noise / scale,
+            support,
+            indices,
+            nonnegative and real,
+        )
+
+    @property
+    def batch(self) -> int:
+        """Number of measurements B."""
+        return self.amplitude.shape[0]
+
+    def constraints(self, *, hold_out: bool, one: int | None = None) -> Constraints:
+        """Constraints of the whole batch, or of measurement `one` in two dimensions.
+
+        Parameters
+        ----------
+        hold_out : bool
+            Leave the free pixels out of the modulus projection.
+        one : int, optional
+            Position in the batch.
+        """
+        pulled = (self.measured & ~self.held_out) if hold_out else self.measured
+        amplitude, weight = self.amplitude, pulled.to(self.amplitude.dtype)
+        if one is not None:
+            amplitude, weight = amplitude[one, 0], weight[one, 0]
+        return Constraints.build(self.pair, amplitude, weight, self.box, self.inside, nonnegative=self.nonnegative)
+
+    def agreement(self, image: Tensor, position: int = 0) -> tuple[float, float]:
+        """R-factor and chi of one image over valid pixels, one scale fitted to each.
+
+        R = ``sum |s|F| - A| / sum A`` and chi = ``|| s|F| - A || / ||A||``, sums over the full frame,
+        s the least-squares scale. `image` is ``(h, w)`` in the box, normalised units.
+        """
+        frame = torch.zeros(self.pair.shape, dtype=image.dtype, device=image.device)
+        frame[self.box] = image
+        modulus = self.pair.forward(frame).abs()
+        amplitude = self.amplitude[position, 0]
+        weight = self.pair.multiplicity(image.device) * self.measured[position, 0]
+        fit = (modulus * amplitude * weight).sum() / (modulus.square() * weight).sum().clamp(min=1e-30)
+        misfit = (fit * modulus - amplitude).abs()
+        r_factor = (misfit * weight).sum() / (amplitude * weight).sum()
+        chi = ((misfit.square() * weight).sum() / (amplitude.square() * weight).sum()).sqrt()
+        return float(r_factor), float(chi)
+
+    def select(self, position: int) -> Problem:
+        """The problem of one measurement, still batched."""
+        part = slice(position, position + 1)
+        return replace(
+            self,
+            amplitude=self.amplitude[part],
+            measured=self.measured[part],
+            held_out=self.held_out[part],
+            scale=self.scale[part],
+            alpha=self.alpha[part],
+            indices=self.indices[part],
+        )
+
+
+def generator(seed: int, *path: int) -> np.random.Generator:
+    """Random numbers that depend on `seed` and the path of integers only."""
+    return np.random.default_rng(np.random.SeedSequence(entropy=seed, spawn_key=path))
+
+
+def free_pixels(pair: FourierPair, measured: Tensor, seed: int, index: int) -> Tensor:
+    """Held-out pixels of one measurement: small islands in Friedel pairs, low frequencies excluded.
+
+    Parameters
+    ----------
+    pair : FourierPair
+        Gives the frame and the part of it that is kept.
+    measured : Tensor
+        Boolean ``(y, kx)``.
+    seed, index : int
+        Random numbers depend on these only.
+
+    Returns
+    -------
+    Tensor
+        Boolean ``(y, kx)``, about `FREE_SHARE` of the measured pixels.
+    """
+    ny, nx = pair.shape
+    rng = generator(seed, index, 0)
+    size = 2 * _ISLAND + 1
+    n = max(1, round(FREE_SHARE * ny * nx / (2 * size * size)))
+    ys, xs = rng.integers(0, ny, n), rng.integers(0, nx, n)
+    chosen = np.zeros((ny, nx), bool)
+    for dy in range(-_ISLAND, _ISLAND + 1):
+        for dx in range(-_ISLAND, _ISLAND + 1):
+            chosen[(ys + dy) % ny, (xs + dx) % nx] = True
+            chosen[(-ys - dy) % ny, (-xs - dx) % nx] = True
+    fy, fx = np.fft.fftfreq(ny)[:, None], np.fft.fftfreq(nx)[None]
+    chosen &= np.hypot(fy, fx) > FREE_CENTRE / 2
+    return pair.crop(torch.from_numpy(chosen)) & measured
+
+
+@dataclass(frozen=True)
+class Candidates:
+    """K estimates for each of B measurements, with what is known of them.
+
+    Attributes
+    ----------
+    images : Tensor
+        ``(B, K, h, w)`` in the support's box, normalised units.
+    score : Tensor
+        Ranking score ``(B, K)``, lower is better.
+    residual, free_score, outside : Tensor
+        chi, free score (NaN where nothing was held out) and outside energy share, ``(B, K)``.
+    start, iterations : Tensor
+        Number of the start and iterations done, integers ``(B, K)``.
+    spent : Tensor
+        Iterations of all starts, dropped ones included, integers ``(B,)``.
+    status : tuple of tuple of str
+        `Status` name of each, B tuples of K.
+    """
+
+    images: Tensor
+    score: Tensor
+    residual: Tensor
+    free_score: Tensor
+    outside: Tensor
+    start: Tensor
+    iterations: Tensor
+    spent: Tensor
+    status: tuple[tuple[str, ...], ...]

@@ -1,0 +1,218 @@
+"""THE loop: written once for all methods and devices.
+
+On the CPU images run one after another, an image a thread, because a 512 x 512 frame then stays in
+cache; on a GPU the whole batch runs at once. Either way an image's result depends on nothing but
+itself.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import os
+import sys
+import threading
+from concurrent.futures import ThreadPoolExecutor
+from contextlib import contextmanager
+from dataclasses import dataclass
+from functools import cache
+from typing import TYPE_CHECKING, TypeVar
+
+import torch
+
+from napari_i2ipr.data import Status
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterator, Sequence
+
+    from torch import Tensor
+
+    from napari_i2ipr.physics.projections import Constraints
+    from napari_i2ipr.progress import Cancel
+    from napari_i2ipr.solvers.recipe import Schedule
+
+CHECK_EVERY = 100
+"""Iterations from one residual and finite check to the next; part of the result, so never timed."""
+
+T = TypeVar("T")
+R = TypeVar("R")
+
+
+@dataclass
+class Outcome:
+    """How a run ended, for one image or a batch.
+
+    Attributes
+    ----------
+    image : Tensor
+        The estimate in the support's box, ``(..., h, w)``.
+    iterate : Tensor
+        The last iterate, ``(..., y, x)``, from which a run can go on.
+    residual : Tensor
+        chi over valid pixels at the last check, ``(...)``; infinite when none was made.
+    iterations : int
+        Iterations done.
+    status : Status
+        The worst of the batch.
+    """
+
+    image: Tensor
+    iterate: Tensor
+    residual: Tensor
+    iterations: int
+    status: Status
+
+
+@dataclass
+class _BestSoFar:
+    image: Tensor
+    residual: Tensor
+
+    def offer(self, image: Tensor, residual: Tensor) -> None:
+        better = residual < self.residual
+        self.image = torch.where(better[..., None, None], image, self.image)
+        self.residual = torch.where(better, residual, self.residual)
+
+
+def iterate(
+    constraints: Constraints,
+    schedule: Schedule,
+    g: Tensor,
+    *,
+    tolerance: float = 0.0,
+    on_check: Callable[[int, Tensor], None] | None = None,
+    cancel: Cancel | None = None,
+) -> Outcome:
+    """Run a schedule from `g`, which is overwritten.
+
+    Parameters
+    ----------
+    constraints : Constraints
+        Modulus and object constraint of the image or batch.
+    schedule : Schedule
+        Stages, run in order.
+    g : Tensor
+        Start, ``(..., y, x)``.
+    tolerance : float
+        Stop when the residual chi of every image is at or below this; 0 runs all iterations.
+    on_check : callable, optional
+        Called with iterations done and residuals every `CHECK_EVERY` iterations.
+    cancel : Cancel, optional
+        Looked at before every iteration.
+
+    Returns
+    -------
+    Outcome
+        The last estimate; where the run was cancelled or left the finite numbers, the best so far.
+    """
+    done = 0
+    best: _BestSoFar | None = None
+    residual = torch.full(g.shape[:-2], torch.inf, device=g.device)
+    estimate = constraints.crop(g)
+    for stage in schedule:
+        memory = stage.method.init(g, constraints)
+        for _ in range(stage.iterations):
+            if cancel is not None and cancel.is_set():
+                image = estimate if best is None else best.image
+                return Outcome(image, g, residual, done, Status.CANCELLED)
+            stage.method.step(g, constraints, memory)
+            done += 1
+            if done % CHECK_EVERY:
+                continue
+            estimate = stage.method.estimate(g, constraints, memory)
+            residual = chi(constraints, estimate)
+            best = best or _BestSoFar(estimate, torch.full_like(residual, torch.inf))
+            best.offer(estimate, residual)
+            if on_check is not None:
+                on_check(done, residual)
+            if not bool(torch.isfinite(residual).all()):
+                return Outcome(_finite(best.image), g, best.residual, done, Status.DIVERGED)
+            if bool((residual <= tolerance).all()):
+                return Outcome(estimate, g, residual, done, Status.CONVERGED)
+        estimate = stage.method.estimate(g, constraints, memory)
+    if not bool(torch.isfinite(estimate).all()):
+        image = _finite(estimate if best is None else best.image)
+        return Outcome(image, g, residual, done, Status.DIVERGED)
+    return Outcome(estimate, g, residual, done, Status.DONE)
+
+
+def chi(constraints: Constraints, image: Tensor) -> Tensor:
+    """``|| |F| - sqrt(I) || / || sqrt(I) ||`` of images in the box over the pixels that pull, ``(...)``."""
+    modulus = constraints.pair.forward(constraints.embed(image)).abs()
+    weight = constraints.pair.multiplicity(image.device) * (constraints.free < 1)
+    misfit = (modulus * (1 - constraints.free) - constraints.pull).square_()
+    return ((misfit * weight).sum((-2, -1)) / (constraints.pull.square() * weight).sum((-2, -1))).sqrt()
+
+
+def _finite(image: Tensor) -> Tensor:
+    return torch.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
+
+
+def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]:
+    """``[work(job) for job in jobs]``, one job a thread, torch single-threaded in each.
+
+    Parameters
+    ----------
+    jobs : sequence
+        One entry per image.
+    work : callable
+        Called in a worker thread.
+    threads : int
+        Worker threads; 0 takes the cores this process may use.
+    """
+    _keep_freed_memory()
+    n = min(len(jobs), threads or available_cores())
+    with (
+        _single_threaded_torch(),
+        ThreadPoolExecutor(max(n, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool,
+    ):
+        return list(pool.map(lambda job: _quietly(work, job), jobs))
+
+
+def _quietly(work: Callable[[T], R], job: T) -> R:
+    with torch.inference_mode():
+        return work(job)
+
+
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
+_threads_lock = threading.Lock()
+_running = 0
+_threads_before = 1
+
+
+@contextmanager
+def _single_threaded_torch() -> Iterator[None]:
+    """Give torch's process-wide thread setting back when the last of the running pools ends."""
+    global _running, _threads_before  # noqa: PLW0603 - torch's own setting is process-wide
+    with _threads_lock:
+        if _running == 0:
+            _threads_before = torch.get_num_threads()
+        _running += 1
+    try:
+        yield
+    finally:
+        with _threads_lock:
+            _running -= 1
+            if _running == 0:
+                torch.set_num_threads(_threads_before)
+
+
+@cache
+def _keep_freed_memory() -> None:
+    """Let glibc keep megabyte blocks that were freed instead of returning them to the system.
+
+    Every transform allocates its result; outside the main thread glibc would map and unmap it each
+    time, and 1,250 page faults an iteration (512 x 512) double its cost. Other systems' allocators
+    do not need this.
+    """
+    if not sys.platform.startswith("linux"):
+        return
+    mallopt = getattr(ctypes.CDLL(None), "mallopt", None)
+    if mallopt is None:
+        return
+    trim_threshold, mmap_threshold = -1, -3
+    mallopt(mmap_threshold, 32 << 20)
+    mallopt(trim_threshold, 256 << 20)

@@ -1,0 +1,252 @@
+"""Multi-start: many short runs, ranking, the best kept and run on.
+
+A start's random numbers depend on (seed, measurement index, start index) only, and every image is
+computed by itself, so a result does not change with the batch, the threads or the chunks.
+"""
+
+from __future__ import annotations
+
+import threading
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import numpy as np
+import torch
+
+from napari_i2ipr.data import Status
+from napari_i2ipr.physics.problem import Candidates, generator
+from napari_i2ipr.progress import Event
+from napari_i2ipr.solvers._run import Outcome, each, iterate
+from napari_i2ipr.solvers.recipe import Schedule, split, total_iterations
+
+if TYPE_CHECKING:
+    from torch import Tensor
+
+    from napari_i2ipr.physics.problem import Problem
+    from napari_i2ipr.physics.projections import Constraints
+    from napari_i2ipr.progress import Cancel, OnEvent
+
+GIVEN_BACK = 0.1
+"""Last share of the long run in which the held-out pixels take part again."""
+
+_START = 1
+"""Second word of the random path of starts; 0 belongs to the free pixels."""
+
+
+@dataclass(frozen=True)
+class MultiStart:
+    """Settings of a multi-start.
+
+    Attributes
+    ----------
+    n_starts, n_keep : int
+        Starts of the short run and how many of them go on.
+    short, long : Schedule
+        Schedules of the two runs.
+    hold_out : bool
+        Rank by the free pixels; otherwise by the residual of all.
+    tolerance : float
+        Residual chi at which a run stops early.
+    max_outside : float
+        Starts with more of their projected energy outside the support rank last.
+    threads : int
+        CPU threads, 0 for all cores.
+    """
+
+    n_starts: int
+    n_keep: int
+    short: Schedule
+    long: Schedule
+    hold_out: bool = True
+    tolerance: float = 0.0
+    max_outside: float = 0.1
+    threads: int = 0
+
+
+@dataclass
+class _Run:
+    """One start of one measurement on its way."""
+
+    position: int
+    start: int
+    g: Tensor | None = None
+    image: Tensor | None = None
+    score: float = float("inf")
+    residual: float = float("nan")
+    free_score: float = float("nan")
+    outside: float = float("nan")
+    iterations: int = 0
+    status: Status = Status.DONE
+
+
+def initialise(
+    problem: Problem,
+    settings: MultiStart,
+    *,
+    seed: int,
+    first_start: int = 0,
+    on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
+) -> Candidates:
+    """Candidates of every measurement, best first.
+
+    Parameters
+    ----------
+    problem : Problem
+        B measurements.
+    settings : MultiStart
+        How many starts, and what they run.
+    seed : int
+        Of the random starts.
+    first_start : int
+        Number of the first start; ensemble members use disjoint numbers.
+    on_event, cancel
+        Progress out, stop in.
+
+    Returns
+    -------
+    Candidates
+        ``(B, n_keep)``, sorted by score.
+    """
+    work = _Work(problem, settings, seed, on_event, cancel)
+    runs = [_Run(b, first_start + k) for b in range(problem.batch) for k in range(settings.n_starts)]
+    work.stage("short run", len(runs), settings.short)
+    each(runs, work.short, settings.threads)
+    kept: list[_Run] = []
+    for b in range(problem.batch):
+        mine = sorted((run for run in runs if run.position == b), key=_order(settings))
+        kept += mine[: settings.n_keep]
+        for dropped in mine[settings.n_keep :]:
+            dropped.g = dropped.image = None
+    work.stage("long run", len(kept), settings.long)
+    each(kept, work.long, settings.threads)
+    rows = [sorted((run for run in kept if run.position == b), key=_order(settings)) for b in range(problem.batch)]
+    spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
+    return _candidates(rows, spent)
+
+
+def random_start(constraints: Constraints, seed: int, index: int, start: int) -> Tensor:
+    """The measured modulus with uniformly random phases, ``(y, x)``.
+
+    The phases are drawn on the half spectrum of a real object and made Friedel-symmetric by the
+    inverse transform itself.
+    """
+    pair = constraints.pair
+    phases = generator(seed, index, _START, start).random(pair.spectrum_shape, dtype=np.float32)
+    angle = torch.from_numpy(phases).to(constraints.pull.device) * (2 * torch.pi)
+    return pair.inverse(torch.polar(constraints.pull.contiguous(), angle))
+
+
+class _Work:
+    """The two runs of a start, with what they share."""
+
+    def __init__(
+        self, problem: Problem, settings: MultiStart, seed: int, on_event: OnEvent | None, cancel: Cancel | None
+    ) -> None:
+        self.problem, self.settings, self.seed, self.on_event, self.cancel = problem, settings, seed, on_event, cancel
+        hold_out = settings.hold_out
+        self.held = [problem.constraints(hold_out=hold_out, one=b) for b in range(problem.batch)]
+        self.all = [problem.constraints(hold_out=False, one=b) for b in range(problem.batch)]
+        self.multiplicity = problem.pair.multiplicity(problem.amplitude.device)
+        self._lock = threading.Lock()
+
+    def stage(self, name: str, n_runs: int, schedule: Schedule) -> None:
+        """Start counting the iterations of a stage."""
+        self._name, self._total, self._done = name, n_runs * total_iterations(schedule), 0
+
+    def _ran(self, iterations: int, score: float | None) -> None:
+        if self.on_event is None:
+            return
+        with self._lock:
+            self._done += iterations
+            self.on_event(Event(self._name, self._done, self._total, score))
+
+    def short(self, run: _Run) -> None:
+        """From random phases through the short schedule to a score."""
+        constraints = self.held[run.position]
+        run.g = random_start(constraints, self.seed, self.problem.indices[run.position], run.start)
+        outcome = self._iterate(constraints, self.settings.short, run)
+        self._score(run, outcome)
+
+    def long(self, run: _Run) -> None:
+        """Through the long schedule; the held-out pixels come back for its last part."""
+        total = total_iterations(self.settings.long)
+        if not self.settings.hold_out:
+            self._score(run, self._iterate(self.all[run.position], self.settings.long, run))
+            return
+        head, tail = split(self.settings.long, total - round(GIVEN_BACK * total))
+        self._score(run, self._iterate(self.held[run.position], head, run))
+        free, score = run.free_score, run.score
+        self._score(run, self._iterate(self.all[run.position], tail, run))
+        run.free_score, run.score = free, score
+
+    def _iterate(self, constraints: Constraints, schedule: Schedule, run: _Run) -> Outcome:
+        if run.g is None:
+            raise RuntimeError("a dropped start was run on")
+        reported = 0
+
+        def on_check(done: int, residual: Tensor) -> None:
+            nonlocal reported
+            self._ran(done - reported, float(residual))
+            reported = done
+
+        outcome = iterate(
+            constraints, schedule, run.g, tolerance=self.settings.tolerance, on_check=on_check, cancel=self.cancel
+        )
+        self._ran(total_iterations(schedule) - reported, None)
+        run.g, run.image = outcome.iterate, outcome.image
+        run.iterations += outcome.iterations
+        if outcome.status is not Status.DONE:
+            run.status = outcome.status
+        return outcome
+
+    def _score(self, run: _Run, outcome: Outcome) -> None:
+        problem, b = self.problem, run.position
+        constraints = self.all[b]
+        modulus = problem.pair.forward(constraints.embed(outcome.image)).abs()
+        amplitude, measured, held = problem.amplitude[b, 0], problem.measured[b, 0], problem.held_out[b, 0]
+        power, misfit = amplitude.square() * self.multiplicity, (modulus - amplitude).square_() * self.multiplicity
+        run.residual = float(((misfit * measured).sum() / (power * measured).sum()).sqrt())
+        run.outside = self._outside(constraints, outcome.image, modulus)
+        if self.settings.hold_out:
+            run.free_score = float(((misfit * held).sum() / (power * held).sum()).sqrt())
+        run.score = run.free_score if self.settings.hold_out else run.residual
+        if not np.isfinite(run.score):
+            run.score = float("inf")
+
+    def _outside(self, constraints: Constraints, image: Tensor, modulus: Tensor) -> float:
+        """Share of the energy of ``P_M`` of the estimate that falls where the support forbids it."""
+        projected = constraints.modulus(constraints.embed(image))
+        total = float(projected.abs().square().sum())
+        part = projected[constraints.box]
+        if constraints.inside is not None:
+            part = part * constraints.inside
+        return 1.0 - float(part.abs().square().sum()) / total if total > 0 else 1.0
+
+
+def _order(settings: MultiStart):  # type: ignore[no-untyped-def]
+    """Sort key: sound starts before those that fail a guard, each by score, ties by number."""
+
+    def key(run: _Run) -> tuple[bool, float, int]:
+        bad = settings.hold_out and not run.outside <= settings.max_outside
+        return bad, run.score, run.start
+
+    return key
+
+
+def _candidates(rows: list[list[_Run]], spent: list[int]) -> Candidates:
+    def table(name: str) -> Tensor:
+        return torch.tensor([[getattr(run, name) for run in row] for row in rows])
+
+    images = torch.stack([torch.stack([run.image for run in row if run.image is not None]) for row in rows])
+    return Candidates(
+        images,
+        table("score"),
+        table("residual"),
+        table("free_score"),
+        table("outside"),
+        table("start"),
+        table("iterations"),
+        torch.tensor(spent),
+        tuple(tuple(run.status.name for run in row) for row in rows),
+    )
