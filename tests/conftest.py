@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -40,3 +42,46 @@ def data_dir(pytestconfig: pytest.Config) -> Path:
     if not folder.is_dir():
         pytest.fail(f"got {folder} as the data folder; expected an existing folder; correct --data or I2IPR_DATA")
     return folder
+
+
+@pytest.fixture(scope="session")
+def make_object() -> Callable[..., Any]:
+    """Objects in which every pixel is drawn by itself: no symmetry, no free shift, easy to recover."""
+    import torch
+
+    def make(shape: tuple[int, ...], seed: int = 0, *, real: bool = True) -> torch.Tensor:
+        generator = torch.Generator().manual_seed(seed)
+        values = torch.rand(shape, generator=generator)
+        return values if real else torch.polar(values, 2 * torch.rand(shape, generator=generator))
+
+    return make
+
+
+@pytest.fixture(scope="session")
+def make_problem(make_object: Callable[..., Any]) -> Callable[..., Any]:
+    """Noise-free (or noisy) problems with their true objects, ``(B, 1, y, x)`` in normalised units."""
+    import torch
+
+    from napari_i2ipr.physics.noise import add_alpha_noise
+    from napari_i2ipr.physics.problem import Problem
+    from napari_i2ipr.physics.support import half_box
+
+    def make(
+        frame: tuple[int, int],
+        *,
+        real: bool = True,
+        batch: int = 1,
+        alpha: float = 0.0,
+        support: torch.Tensor | None = None,
+        measured: torch.Tensor | None = None,
+        **build: Any,
+    ) -> tuple[Problem, torch.Tensor]:
+        support = half_box(frame) if support is None else support
+        truth = torch.stack([make_object(frame, index, real=real) for index in range(batch)]) * support
+        intensity = torch.fft.fft2(truth, norm="ortho").abs().square()
+        intensity = add_alpha_noise(intensity, alpha, torch.Generator().manual_seed(1))
+        measured = torch.ones(batch, *frame, dtype=torch.bool) if measured is None else measured.expand(batch, *frame)
+        problem = Problem.build(intensity, measured, support, real=real, **build)
+        return problem, (truth / problem.scale[:, None, None])[:, None]
+
+    return make

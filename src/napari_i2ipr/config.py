@@ -43,6 +43,9 @@ class Initialisation(_Section):
     friedel: Literal["intensity", "amplitude"] = Field(
         "intensity", description="What is averaged over Friedel pairs of real objects."
     )
+    relaxation: float = Field(
+        0.0, ge=0, le=100, description="How far frequencies below the noise may leave the measurement; 1 is Wiener."
+    )
     tolerance: float = Field(0.0, ge=0, lt=1, description="Stop a run at this residual chi; 0 runs all iterations.")
 
     @property

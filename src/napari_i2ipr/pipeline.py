@@ -75,18 +75,17 @@ def reconstruct(
     CancelledError
         When stopped before there was anything to return.
     OutOfMemoryError
-        When the device or host memory does not suffice.
+        When the memory does not suffice.
 
     Warns
     -----
     DataWarning
-        When the data were mended or something about them was guessed.
+        When the data were mended or guessed at.
 
     Notes
     -----
-    The classical half of I2I-PR (Kaya & Oktem, arXiv 2507.09609), made blind: candidates are
-    oriented to each other, never to a truth. The orientation of the whole image stays unknown to one
-    flip by 180 degrees.
+    The classical half of I2I-PR (Kaya & Oktem, arXiv 2507.09609), made blind: candidates are oriented
+    to each other. One flip by 180 degrees of the whole image stays unknowable.
     """
     where = _device(device)
     memory.check(measurement.frame_shape, config.initialisation.n_starts, where, config.compute.memory_fraction)
@@ -199,6 +198,7 @@ def _candidate_set(
         init.short_schedule,
         init.long_schedule,
         hold_out=init.ranking == "free",
+        relaxation=init.relaxation,
         tolerance=init.tolerance,
         max_outside=config.aggregation.max_outside,
         threads=config.compute.threads,

@@ -309,7 +309,15 @@ def test_stacks_are_lazy_and_portable(good: Path) -> None:
         assert stack.ndim == 2 or good.suffix == ".npz"
         return
     again = pickle.loads(pickle.dumps(stack))  # noqa: S301
-    for index in (0, -1, (1, 2), (slice(0, 2), slice(3, 9)), (..., 4), (slice(None, None, 2), ..., slice(1, 3)), [2, 0]):
+    for index in (
+        0,
+        -1,
+        (1, 2),
+        (slice(0, 2), slice(3, 9)),
+        (..., 4),
+        (slice(None, None, 2), ..., slice(1, 3)),
+        [2, 0],
+    ):
         np.testing.assert_array_equal(again[index], FRAMES[index])
     assert (again.ndim, again.shape, again.size, len(again), again.nbytes) == (3, FRAMES.shape, FRAMES.size, 3, 2880)
     assert again[3:].shape == (0, 24, 20)
@@ -332,6 +340,21 @@ def test_a_stack_that_vanished(good: Path) -> None:
         good.unlink()
     with pytest.raises(FormatError):
         stack[0]
+
+
+def test_a_stack_that_changed(tmp_path: Path) -> None:
+    np.save(tmp_path / "a.npy", FRAMES)
+    stack = io.read(tmp_path / "a.npy").intensity
+    np.save(tmp_path / "a.npy", FRAMES[:, :, :17])
+    with pytest.raises(FormatError, match="changed"):
+        stack[0]
+
+
+def test_a_library_that_is_not_here(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    make_edf(tmp_path / "a.edf")
+    monkeypatch.setitem(sys.modules, "fabio.edfimage", None)
+    with pytest.raises(FormatError, match="install"):
+        io.read(tmp_path / "a.edf")
 
 
 def test_the_table_is_light() -> None:

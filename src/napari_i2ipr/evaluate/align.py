@@ -35,11 +35,24 @@ class Registration:
         Shift ``(y, x)`` in pixels, circular in the frame.
     factor : complex
         Number of modulus 1 that the values are multiplied by; 1 or -1 for real objects.
+    place : tuple of int
+        The truth's box.
+    frame_shape : tuple of int
+        Shape ``(y, x)`` of the frame.
     """
 
     flipped: bool
     shift_px: tuple[int, int]
     factor: complex
+    place: Box
+    frame_shape: tuple[int, int]
+
+    def bring(self, image: NDArray[Any], box: Box) -> NDArray[Any]:
+        """What an image that lies in `box` shows in the truth's box; `factor` is not applied."""
+        frame = in_frame(image, box, self.frame_shape)
+        turned = flip(frame, self.place) if self.flipped else frame
+        y0, x0, h, w = self.place
+        return np.roll(turned, self.shift_px, axis=(0, 1))[y0 : y0 + h, x0 : x0 + w]
 
 
 def truth_box(truth_shape: tuple[int, int], frame_shape: tuple[int, int]) -> Box:
@@ -68,48 +81,47 @@ def in_frame(image: NDArray[Any], box: Box, frame_shape: tuple[int, int]) -> NDA
     return frame
 
 
-def cut(frame: NDArray[Any], box: Box) -> NDArray[Any]:
-    """What the frame holds in a box."""
-    y0, x0, h, w = box
-    return frame[y0 : y0 + h, x0 : x0 + w]
-
-
 def flip(frame: NDArray[Any], box: Box) -> NDArray[Any]:
     """A frame turned by 180 degrees about the centre of a box; complex values are conjugated."""
     y0, x0, h, w = box
     ny, nx = frame.shape
     turned = np.roll(frame[::-1, ::-1], (2 * y0 + h - ny, 2 * x0 + w - nx), axis=(0, 1))
-    return np.conj(turned)
+    return turned.conj()
 
 
-def apply(registration: Registration, frame: NDArray[Any], box: Box) -> NDArray[Any]:
-    """The frame flipped and shifted; values are left as they are (see `Registration.factor`)."""
-    turned = flip(frame, box) if registration.flipped else frame
-    return np.roll(turned, registration.shift_px, axis=(0, 1))
-
-
-def register(frame: NDArray[Any], truth: NDArray[Any], box: Box, *, shifts: bool = True) -> Registration:
-    """The flip, shift and factor of highest cross-correlation with the truth.
+def register(
+    image: NDArray[Any], box: Box, truth: NDArray[Any], frame_shape: tuple[int, int], *, shifts: bool = True
+) -> Registration:
+    """The flip, shift and factor of highest cross-correlation with the truth in the padded frame.
 
     Among these transforms, none of which changes the energy in the frame, the highest correlation is the
     least squared difference.
 
     Parameters
     ----------
-    frame : ndarray
-        Reconstruction in the frame, ``(y, x)``.
-    truth : ndarray
-        Truth in the frame, ``(y, x)``.
+    image : ndarray
+        Reconstruction ``(h, w)``.
     box : tuple of int
-        The truth's place; the flip turns about its centre.
+        Where it lies in the frame.
+    truth : ndarray
+        Truth, of any size that the frame holds.
+    frame_shape : tuple of int
+        Shape ``(y, x)`` of the frame.
     shifts : bool
-        Search shifts as well; off, one flip only.
+        Search shifts as well; off, the flip only.
+
+    Raises
+    ------
+    InputError
+        When the truth is larger than the frame.
     """
-    straight, at_straight, shift_straight = _peak(frame, truth, shifts)
-    turned, at_turned, shift_turned = _peak(flip(frame, box), truth, shifts)
+    place = truth_box((truth.shape[0], truth.shape[1]), frame_shape)
+    frame, target = in_frame(image, box, frame_shape), in_frame(truth, place, frame_shape)
+    straight, at_straight, shift_straight = _peak(frame, target, shifts)
+    turned, at_turned, shift_turned = _peak(flip(frame, place), target, shifts)
     if turned > straight * (1 + _TIE):
-        return Registration(True, shift_turned, at_turned)
-    return Registration(False, shift_straight, at_straight)
+        return Registration(True, shift_turned, at_turned, place, frame_shape)
+    return Registration(False, shift_straight, at_straight, place, frame_shape)
 
 
 def _peak(frame: NDArray[Any], truth: NDArray[Any], shifts: bool) -> tuple[float, complex, tuple[int, int]]:
@@ -124,8 +136,8 @@ def _peak(frame: NDArray[Any], truth: NDArray[Any], shifts: bool) -> tuple[float
         spectrum = spectrum * np.conj(scipy.fft.rfft2(np.asarray(frame, np.float64)))
         correlation = scipy.fft.irfft2(spectrum, s=frame.shape)
     modulus = np.abs(correlation)
-    at = np.unravel_index(int(modulus.argmax()), modulus.shape) if shifts else (0, 0)
-    value = complex(correlation[at])
-    size = float(modulus[at])
-    y, x = (int(i) - n if i > n // 2 else int(i) for i, n in zip(at, frame.shape, strict=True))
-    return size, value / size if size > 0 else 1 + 0j, (y, x)
+    ny, nx = frame.shape
+    y, x = divmod(int(modulus.argmax()), nx) if shifts else (0, 0)
+    value, size = complex(correlation[y, x]), float(modulus[y, x])
+    shift = (y - ny if y > ny // 2 else y, x - nx if x > nx // 2 else x)
+    return size, value / size if size > 0 else 1 + 0j, shift

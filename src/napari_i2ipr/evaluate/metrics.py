@@ -52,8 +52,9 @@ def ssim(truth: NDArray[Any], image: NDArray[Any], data_range: float) -> float:
         raise InputError(
             f"a truth of {truth.shape[0]} x {truth.shape[1]} px", expected=f"at least {_SSIM_WINDOW_PX} px a side"
         )
-    from skimage.metrics import structural_similarity
+    import skimage.metrics
 
+    structural_similarity: Any = skimage.metrics.structural_similarity  # its arguments are not typed
     return float(
         structural_similarity(
             np.asarray(truth, np.float64),

@@ -96,34 +96,35 @@ def _item(
     image: NDArray[Any], spread: NDArray[Any], truth: NDArray[Any], box: align.Box, frame_shape: tuple[int, int]
 ) -> dict[str, Any]:
     """Scores of one image against one truth."""
-    place = align.truth_box((truth.shape[0], truth.shape[1]), frame_shape)
+    truth = truth if truth.dtype.kind in "uifc" else truth.astype(np.float32)
+    full_scale = data_range(truth)
+    turned = align.register(image, box, truth, frame_shape, shifts=False)
+    moved = align.register(image, box, truth, frame_shape)
     if not np.isfinite(image).all():
         return dict.fromkeys(_NUMBERS, math.nan)
-    target = align.in_frame(truth if truth.dtype.kind in "fc" else truth.astype(np.float32), place, frame_shape)
-    frame = align.in_frame(image, box, frame_shape)
-    full_scale = data_range(truth)
-    complex_ = np.iscomplexobj(frame) or np.iscomplexobj(target)
-    scores: dict[str, Any] = {}
-    for suffix, shifts in (("_flip_only", False), ("", True)):
-        found = align.register(frame, target, place, shifts=shifts)
-        moved = align.cut(align.apply(found, frame, place), place) * found.factor
-        shown, known = _comparable(moved, complex_), _comparable(align.cut(target, place), complex_)
-        scores["psnr" + suffix] = metrics.psnr(known, shown, full_scale)
-        scores["ssim" + suffix] = metrics.ssim(known, shown, full_scale)
-    inside = align.in_frame(np.ones(image.shape, bool), box, frame_shape)
-    held = align.cut(align.apply(found, inside, place), place)
-    sigma = align.cut(align.apply(found, align.in_frame(spread, box, frame_shape), place), place)[held]
-    error = (shown - known)[held]
-    scores["coverage_90"] = coverage.coverage_90(error, sigma)
-    scores["mean_z2"] = coverage.mean_z2(error, sigma)
-    scores["spearman"] = coverage.spearman(error, sigma)
-    scores["zero_uncertainty"] = float(np.mean(sigma <= 0)) if sigma.size else math.nan
-    scores["flipped"], scores["shift_px"] = found.flipped, list(found.shift_px)
+    complex_ = np.iscomplexobj(image) or np.iscomplexobj(truth)
+    known = _comparable(truth, complex_)
+    turned_image = _comparable(turned.bring(image, box) * turned.factor, complex_)
+    values = moved.bring(image, box) * moved.factor
+    moved_image = _comparable(values, complex_)
+    held = moved.bring(np.ones(image.shape, bool), box)
+    error, sigma = (moved_image - known)[held], moved.bring(spread, box)[held]
+    scores: dict[str, Any] = {
+        "psnr": metrics.psnr(known, moved_image, full_scale),
+        "ssim": metrics.ssim(known, moved_image, full_scale),
+        "psnr_flip_only": metrics.psnr(known, turned_image, full_scale),
+        "ssim_flip_only": metrics.ssim(known, turned_image, full_scale),
+        "coverage_90": coverage.coverage_90(error, sigma),
+        "mean_z2": coverage.mean_z2(error, sigma),
+        "spearman": coverage.spearman(error, sigma),
+        "zero_uncertainty": float(np.mean(sigma <= 0)) if sigma.size else math.nan,
+        "flipped": moved.flipped,
+        "shift_px": list(moved.shift_px),
+    }
     if complex_:
-        original = align.cut(target, place)
-        scores["global_phase_rad"] = cmath.phase(found.factor)
-        scores["complex_error"] = float(np.linalg.norm(moved - original) / np.linalg.norm(original))
-    return {name: scores[name] for name in _ORDER if name in scores}
+        scores["global_phase_rad"] = cmath.phase(moved.factor)
+        scores["complex_error"] = float(np.linalg.norm(values - truth) / np.linalg.norm(truth))
+    return scores
 
 
 _NUMBERS = (
@@ -136,11 +137,11 @@ _NUMBERS = (
     "spearman",
     "zero_uncertainty",
 )
-_ORDER = (*_NUMBERS, "complex_error", "global_phase_rad", "flipped", "shift_px")
 
 
 def _comparable(values: NDArray[Any], complex_: bool) -> NDArray[Any]:
-    return np.abs(values) if complex_ else np.real(values)
+    """Amplitudes of complex objects, values of real ones, in double precision."""
+    return np.asarray(np.abs(values) if complex_ else np.real(values), np.float64)
 
 
 def _mean(items: list[dict[str, Any]]) -> dict[str, Any]:

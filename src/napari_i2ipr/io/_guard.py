@@ -144,6 +144,10 @@ def reading(path: Path, what: str, also: tuple[type[Exception], ...] = ()) -> It
         raise OutOfMemoryError(
             f"more data in {path} than the memory holds", do="read fewer frames or use a machine with more memory"
         ) from error
+    except ImportError as error:
+        raise FormatError(
+            f"{path}, which needs a library that is not here ({reason(error)})", do="install it, then try again"
+        ) from error
     except (*FOREIGN, *also) as error:
         raise FormatError(
             f"{path}, which cannot be read as {what} ({reason(error)})",

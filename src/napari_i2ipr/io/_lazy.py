@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 from numpy.typing import NDArray
 
-from napari_i2ipr.errors import InputError
+from napari_i2ipr.errors import FormatError, InputError
 
 if TYPE_CHECKING:
     from types import EllipsisType
@@ -79,6 +79,12 @@ class LazyStack:
         out = np.empty((numbers.size, *window.shape), dtype=self.dtype)
         frames = self.fetch(self.path, self.dataset, [int(i) for i in np.ravel(numbers)])
         for position, frame in enumerate(frames):
+            if np.shape(frame) != self.shape[-2:]:
+                raise FormatError(
+                    f"a frame of shape {np.shape(frame)} in {self.path}",
+                    expected=f"{self.shape[-2:]}, as when it was opened",
+                    do="open the changed file again",
+                )
             out[position] = np.asarray(frame)[parts[-2:]]
         return out.reshape(np.shape(numbers) + window.shape)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import TYPE_CHECKING, Any
 
@@ -16,7 +17,7 @@ if TYPE_CHECKING:
 Found = Mapping[str, tuple[tuple[int, ...], np.dtype[Any]]]
 """Arrays by name: shape and type."""
 
-_NOT_A_PATTERN = ("mask", "support", "bad", "flat", "dark", "error", "weight", "gain", "background", "offset")
+_NOT_A_PATTERN = re.compile(r"mask|support|(^|[^a-z])(bad|flat|dark|error|weight|gain|background|offset)")
 
 
 def plausible(shape: tuple[int, ...], dtype: np.dtype[Any]) -> bool:
@@ -45,7 +46,7 @@ def pick(path: Path, found: Found, *, masks_too: bool = False) -> str:
         If there is none or more than one; the message lists them.
     """
     fitting = [name for name, (shape, dtype) in found.items() if plausible(shape, dtype)]
-    named = [name for name in fitting if not any(word in name.rsplit("/", 1)[-1].lower() for word in _NOT_A_PATTERN)]
+    named = [name for name in fitting if not _NOT_A_PATTERN.search(name.rsplit("/", 1)[-1].lower())]
     real = [name for name in named if found[name][1].kind != "c"]
     for choice in (fitting,) if masks_too else (named, real, fitting):
         if len(choice) == 1:

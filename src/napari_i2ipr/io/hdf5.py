@@ -118,19 +118,16 @@ def locate(file: Any, path: Path, dataset: str | None, *, masks_too: bool = Fals
     """
     import h5py
 
-    if dataset is None:
-        name = _nexus_default(file)
-        start = file
-    else:
-        start = _get(file, dataset)
-        if isinstance(start, h5py.Dataset):
-            return dataset
-        if start is None:
-            raise missing(path, dataset, arrays(file))
-        name = _nexus_default(start)
+    prefix = "" if dataset is None else f"/{dataset.strip('/')}"
+    start = _get(file, prefix or "/")
+    if isinstance(start, h5py.Dataset):
+        return prefix
+    if start is None:
+        raise missing(path, prefix, arrays(file))
+    name = _nexus_default(start, prefix)
     if name is not None:
         return name
-    found = arrays(start)
+    found = arrays(start, prefix)
     return _series(found) or pick(path, found, masks_too=masks_too)
 
 
@@ -164,13 +161,13 @@ def series_frames(path: Path, dataset: str, numbers: Sequence[int]) -> Iterator[
             yield members[at][number - int(starts[at])]
 
 
-def arrays(group: Any) -> Found:
-    """Every numeric dataset below a group by its path, each once, links followed."""
+def arrays(group: Any, prefix: str = "") -> Found:
+    """Every numeric dataset below a group (at `prefix` in its file) by its path, each once, links followed."""
     import h5py
 
     found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
     seen: set[tuple[int, int]] = set()
-    stack: list[tuple[str, Any, int]] = [(group.name.rstrip("/") if group.name else "", group, 0)]
+    stack: list[tuple[str, Any, int]] = [(prefix, group, 0)]
     while stack and len(seen) < _MAX_NODES:
         name, node, depth = stack.pop()
         info = h5py.h5o.get_info(node.id)
@@ -251,36 +248,43 @@ def _get(group: Any, key: str) -> Any:
         return None
 
 
-def _nexus_default(group: Any) -> str | None:
+def _nexus_default(group: Any, prefix: str) -> str | None:
     """The dataset that the NeXus attributes ``default`` and ``signal`` name, or the only signal two groups deep."""
     import h5py
 
-    at = group
     for _ in range(_MAX_DEPTH):
-        name = _signal(at)
+        name = _signal(group, prefix)
         if name is not None:
             return name
-        following = _get(at, text(at.attrs["default"])) if "default" in at.attrs else None
+        key = text(group.attrs["default"]) if "default" in group.attrs else ""
+        following = _get(group, key) if key else None
         if not isinstance(following, h5py.Group):
             break
-        at = following
-    children = [_get(at, key) for key in at]
-    below = [child for child in children if isinstance(child, h5py.Group)]
-    below += [node for child in below for node in (_get(child, key) for key in child) if isinstance(node, h5py.Group)]
-    signals = {_get(at, name): name for name in map(_signal, below) if name is not None}
-    return next(iter(signals.values())) if len(signals) == 1 and None not in signals else None
+        group, prefix = following, f"{prefix}/{key.strip('/')}"
+    below: dict[str, Any] = {}
+    for outer in (prefix, *(f"{prefix}/{key}" for key in group)):
+        inside = group if outer == prefix else _get(group, outer[len(prefix) + 1 :])
+        if isinstance(inside, h5py.Group):
+            below.update({f"{outer}/{key}": _get(inside, key) for key in inside})
+    signals: dict[Any, str] = {}
+    for name, node in below.items():
+        signal = _signal(node, name) if isinstance(node, h5py.Group) else None
+        if signal is not None:
+            signals.setdefault(_get(node, signal[len(name) + 1 :]), signal)
+    return next(iter(signals.values())) if len(signals) == 1 else None
 
 
-def _signal(group: Any) -> str | None:
-    """The dataset that a group calls its signal, in the new way (at the group) or the old (at the dataset)."""
+def _signal(group: Any, prefix: str) -> str | None:
+    """Path of the dataset a group calls its signal, in the new way (at the group) or the old (at the dataset)."""
     import h5py
 
-    keys = [text(group.attrs["signal"])] if "signal" in group.attrs else list(group)[:100]
-    for key in keys:
+    told = "signal" in group.attrs
+    for key in [text(group.attrs["signal"])] if told else list(group)[:100]:
         node = _get(group, key)
-        told = "signal" in group.attrs or (isinstance(node, h5py.Dataset) and text(node.attrs.get("signal", "")) == "1")
-        if told and isinstance(node, h5py.Dataset) and node.ndim >= 2:
-            return f"{group.name.rstrip('/')}/{key}"
+        if not isinstance(node, h5py.Dataset) or node.ndim < 2:
+            continue
+        if told or text(node.attrs.get("signal", "")) == "1":
+            return f"{prefix}/{key}"
     return None
 
 

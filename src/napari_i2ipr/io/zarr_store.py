@@ -180,11 +180,11 @@ def _frames(path: Path, dataset: str, numbers: Sequence[int]) -> Iterator[NDArra
 def _measurement(path: Path, group: Any, words: dict[str, Any]) -> Measurement:
     """A measurement that this package wrote, exactly as it was."""
     _attrs.check_header(words, "measurement", str(path))
-    bad, support = (native(group[name][...]) if name in group else None for name in ("bad_pixels", "support"))
+    bad: Any = _load(path, group, "bad_pixels", keep_single=True) if "bad_pixels" in group else None
     return Measurement(
         _load(path, group, "intensity", keep_single=True),
         bad_pixels=bad,
-        support=support,
+        support=native(group["support"][...]) if "support" in group else None,
         geometry=_attrs.geometry_from(words["geometry"]),
         intensity_scale=float(words["intensity_scale"]),
         alpha=words["alpha"],

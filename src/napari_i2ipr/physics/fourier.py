@@ -87,3 +87,19 @@ def dense(spectrum: Tensor) -> Tensor:
 def like(values: Tensor, spectrum: Tensor) -> Tensor:
     """A copy of `values` with its last two axes laid out in memory as `spectrum` has them."""
     return values.mT.contiguous().mT if spectrum.mT.is_contiguous() else values.contiguous()
+
+
+def rings(pair: FourierPair, device: torch.device | None = None) -> Tensor:
+    """Number of the ring of every frequency, rings one pixel of the shorter side wide, ``(y, kx)``."""
+    ny, nx = pair.shape
+    fy = torch.fft.fftfreq(ny, device=device)[:, None]
+    fx = pair.crop(torch.fft.fftfreq(nx, device=device)[None].abs())
+    return (torch.hypot(fy, fx) * min(ny, nx)).round().long()
+
+
+def ring_mean(values: Tensor, where: Tensor, ring: Tensor) -> Tensor:
+    """Mean of `values` on each ring over the pixels `where`; 0 on rings without any."""
+    flat, use = ring.flatten(), where.flatten().to(values.dtype)
+    zeros = torch.zeros(int(flat.max()) + 1, device=values.device)
+    total, count = zeros.index_add(0, flat, values.flatten() * use), zeros.index_add(0, flat, use)
+    return total / count.clamp(min=1)

@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from napari_i2ipr.physics.fourier import FourierPair
+from napari_i2ipr.physics.fourier import FourierPair, ring_mean, rings
 from napari_i2ipr.physics.noise import alpha_from_pairs, friedel_average
 from napari_i2ipr.physics.projections import Constraints
 
@@ -90,13 +90,11 @@ class Problem:
         support : Tensor
             Boolean ``(y, x)``, DC-centred object frame.
         real, nonnegative : bool
-            The object's kind; a complex object is never non-negative.
+            Kind of object; complex ones are never non-negative.
         alpha : Tensor, optional
             Known noise level ``(B,)`` in object units; from Friedel pairs otherwise.
-        seed : int
-            For the free pixels.
-        indices : tuple of int, optional
-            Number of each measurement; 0 ... B - 1 by default.
+        seed, indices : int, tuple of int
+            Fix the free pixels; the numbers of the measurements are 0 ... B - 1 by default.
         friedel : bool
             Average intensities over Friedel pairs (real objects); off, their amplitudes are averaged.
         """
@@ -136,21 +134,44 @@ class Problem:
         """Number of measurements B."""
         return self.amplitude.shape[0]
 
-    def constraints(self, *, hold_out: bool, one: int | None = None) -> Constraints:
+    def constraints(self, *, hold_out: bool, relaxation: float = 0.0, one: int | None = None) -> Constraints:
         """Constraints of the whole batch, or of measurement `one` in two dimensions.
 
         Parameters
         ----------
         hold_out : bool
             Leave the free pixels out of the modulus projection.
+        relaxation : float
+            How far frequencies below the noise may differ from what was measured, see `trust`.
         one : int, optional
             Position in the batch.
         """
         pulled = (self.measured & ~self.held_out) if hold_out else self.measured
-        amplitude, weight = self.amplitude, pulled.to(self.amplitude.dtype)
+        amplitude, weight = self.amplitude, pulled * self.trust(relaxation)
         if one is not None:
             amplitude, weight = amplitude[one, 0], weight[one, 0]
         return Constraints.build(self.pair, amplitude, weight, self.box, self.inside, nonnegative=self.nonnegative)
+
+    def trust(self, relaxation: float) -> Tensor:
+        """Weight of the measured modulus, ``P / (P + relaxation * v)``, 0 ... 1, ``(B, 1, y, kx)``.
+
+        P is the signal power on the frequency's ring and v the noise variance of the amplitude there
+        (alpha^2, half of it for Friedel pairs): Wiener's weight at ``relaxation = 1``. All ones where
+        the noise level is unknown or the relaxation 0, so that every measured modulus is replaced.
+        """
+        ones = torch.ones_like(self.amplitude)
+        variance = self.alpha.square() / (2 if self.pair.half else 1)
+        if relaxation == 0 or not bool((variance > 0).any()):
+            return ones
+        ring = rings(self.pair, self.amplitude.device)
+        for b in range(self.batch):
+            v = float(variance[b])
+            if not v > 0:
+                continue
+            power = ring_mean(self.amplitude[b, 0].square(), self.measured[b, 0], ring)
+            signal = (power - v).clamp(min=1e-6 * v)
+            ones[b, 0] = (signal / (signal + relaxation * v))[ring]
+        return ones
 
     def agreement(self, image: Tensor, position: int = 0) -> tuple[float, float]:
         """R-factor and chi of one image over valid pixels, one scale fitted to each.

@@ -6,6 +6,7 @@ import torch
 from torch import Tensor
 
 from napari_i2ipr.errors import InputError
+from napari_i2ipr.physics.fourier import FourierPair, ring_mean, rings
 
 AUTOCORRELATION_THRESHOLD = 0.04
 """Share of the autocorrelation's maximum that counts as inside (field practice: 4 to 11 %)."""
@@ -71,11 +72,5 @@ def autocorrelation_support(
 
 def _radially_filled(intensity: Tensor, measured: Tensor) -> Tensor:
     """Unmeasured pixels replaced by the measured mean of their ring."""
-    ny, nx = intensity.shape
-    fy, fx = torch.fft.fftfreq(ny)[:, None] * ny, torch.fft.fftfreq(nx)[None] * nx
-    ring = torch.hypot(fy, fx).round().long()
-    n_rings = int(ring.max()) + 1
-    count = torch.zeros(n_rings).index_add_(0, ring.flatten(), measured.flatten().float())
-    total = torch.zeros(n_rings).index_add_(0, ring.flatten(), (intensity * measured).flatten())
-    mean = total / count.clamp(min=1)
-    return torch.where(measured, intensity, mean[ring])
+    ring = rings(FourierPair((int(intensity.shape[0]), int(intensity.shape[1])), half=False))
+    return torch.where(measured, intensity, ring_mean(intensity, measured, ring)[ring])

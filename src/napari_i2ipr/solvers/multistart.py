@@ -45,6 +45,8 @@ class MultiStart:
         Schedules of the two runs.
     hold_out : bool
         Rank by the free pixels; otherwise by the residual of all.
+    relaxation : float
+        How far frequencies below the noise may differ from what was measured, see `Problem.trust`.
     tolerance : float
         Residual chi at which a run stops early.
     max_outside : float
@@ -58,6 +60,7 @@ class MultiStart:
     short: Schedule
     long: Schedule
     hold_out: bool = True
+    relaxation: float = 0.0
     tolerance: float = 0.0
     max_outside: float = 0.1
     threads: int = 0
@@ -144,11 +147,16 @@ class _Work:
         self, problem: Problem, settings: MultiStart, seed: int, on_event: OnEvent | None, cancel: Cancel | None
     ) -> None:
         self.problem, self.settings, self.seed, self.on_event, self.cancel = problem, settings, seed, on_event, cancel
-        hold_out = settings.hold_out
-        self.held = [problem.constraints(hold_out=hold_out, one=b) for b in range(problem.batch)]
-        self.all = [problem.constraints(hold_out=False, one=b) for b in range(problem.batch)]
+        self.held = self._constraints(hold_out=settings.hold_out)
+        self.all = self._constraints(hold_out=False)
         self.multiplicity = problem.pair.multiplicity(problem.amplitude.device)
         self._lock = threading.Lock()
+
+    def _constraints(self, *, hold_out: bool) -> list[Constraints]:
+        relaxation = self.settings.relaxation
+        return [
+            self.problem.constraints(hold_out=hold_out, relaxation=relaxation, one=b) for b in range(self.problem.batch)
+        ]
 
     def stage(self, name: str, n_runs: int, schedule: Schedule) -> None:
         """Start counting the iterations of a stage."""

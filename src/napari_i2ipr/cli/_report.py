@@ -1,0 +1,87 @@
+"""A reconstruction in words and as JSON."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_i2ipr.cli._terminal import number, program_version
+
+if TYPE_CHECKING:
+    from napari_i2ipr.data import Reconstruction
+
+_NUMBERS = ("image_iterations", "solver_seconds", "refine_seconds", "r_factor", "r_factor_best", "chi", "free_score")
+
+
+def summary(result: Reconstruction, output: Path) -> dict[str, Any]:
+    """What `--json` prints of a reconstruction.
+
+    Iterations and seconds of a stack are sums at the top, and means under ``mean``, as all other numbers are.
+    """
+    provenance, scores = result.provenance, {**_UNREFINED, **result.scores}
+    settings = provenance.get("config", {})
+    found: dict[str, Any] = {
+        "status": result.status.name,
+        "output": str(output),
+        "device": provenance.get("device"),
+        "seed": settings.get("seed"),
+        "preset": settings.get("preset"),
+        **{name: value for name, value in scores.items() if name != "items"},
+        "weights_sha256": provenance.get("weights_sha256"),
+        "uncertainty_kind": result.uncertainty_kind,
+        "shape": list(result.image.shape),
+        "box": list(result.box),
+        "notes": provenance.get("notes", []),
+        "version": program_version(),
+    }
+    if "items" in scores:
+        items = [{**_UNREFINED, **item} for item in scores["items"]]
+        found |= {"items": items, "mean": _means(items)}
+    return found
+
+
+_UNREFINED = {"refine_seconds": 0.0}
+"""What the scores of a classical reconstruction leave out."""
+
+
+def in_words(result: Reconstruction) -> dict[str, str]:
+    """What a reconstruction is and how good, for a reader."""
+    scores, settings = result.scores, result.provenance.get("config", {})
+    items = scores.get("items", [])
+    lead = f"{len(items)} images of " if items else ""
+    h, w = result.image.shape[-2:]
+    kept = len(result.candidates)
+    return {
+        "image": f"{lead}{h} x {w} px{pixel_in_words(result.pixel_m)}",
+        "status": result.status.value,
+        "R-factor": f"{number(scores.get('r_factor'))} (best candidate {number(scores.get('r_factor_best'))})",
+        "free score": f"{number(scores.get('free_score'))}, the best candidate's misfit on pixels it never saw",
+        "uncertainty": f"{number(float(np.nanmedian(result.uncertainty)), 3)} in the median ({result.uncertainty_kind})",
+        "candidates": f"{kept} kept, {sum(row.weight > 0 for row in result.candidates)} of them averaged",
+        "work": f"{scores.get('image_iterations', 0):,} image-iterations in {number(scores.get('solver_seconds'), 3)} s "
+        f"on {result.provenance.get('device', 'an unknown device')}".replace(",", " "),
+        "settings": f"preset {settings.get('preset')}, seed {settings.get('seed')}",
+    }
+
+
+def pixel_in_words(pixel_m: tuple[float, float] | None) -> str:
+    """``" of 12.5 nm"``, empty where the pixel is unknown."""
+    if pixel_m is None:
+        return ""
+    unit, factor = next(((u, f) for u, f, limit in _LENGTHS if max(pixel_m) < limit), ("mm", 1e3))
+    y, x = (number(length * factor) for length in pixel_m)
+    return f" of {y} {unit}" if y == x else f" of {y} x {x} {unit}"
+
+
+_LENGTHS = (("nm", 1e9, 1e-6), ("um", 1e6, 1e-3))
+
+
+def _means(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Mean of every number over the items that have it."""
+    means: dict[str, Any] = {}
+    for name in dict.fromkeys(name for item in items for name in item):
+        values = [v for item in items if isinstance(v := item.get(name), int | float) and np.isfinite(v)]
+        means[name] = sum(values) / len(values) if values else None
+    return means

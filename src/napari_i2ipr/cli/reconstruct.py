@@ -1,0 +1,139 @@
+"""``i2ipr reconstruct``: one pattern, or a stack of them, to image and uncertainty."""
+
+from __future__ import annotations
+
+import shlex
+import sys
+from dataclasses import replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from napari_i2ipr.cli import _files, _pattern, _terminal
+from napari_i2ipr.errors import CancelledError, ConfigError, FormatError
+
+if TYPE_CHECKING:
+    from napari_i2ipr.config import Config
+    from napari_i2ipr.data import Measurement, Reconstruction
+
+_DATA, _SETTINGS, _OUTPUT = "The data", "Settings", "Output"
+
+Pattern = Annotated[str, typer.Argument(metavar="PATTERN", help="Pattern or stack: CXI, HDF5 (file.h5::/path), TIFF...")]
+Output = Annotated[Path, typer.Argument(metavar="OUT", help="Result: OUT.zarr (OME-Zarr) or OUT.cxi.")]
+ConfigFile = Annotated[
+    Path | None,
+    typer.Option("--config", metavar="FILE", help="Settings as YAML, see `i2ipr config`.", rich_help_panel=_SETTINGS),
+]
+Preset = Annotated[
+    str | None,
+    typer.Option("--preset", help="fast, balanced (default), best, or paper.", rich_help_panel=_SETTINGS),
+]
+Schedule = Annotated[
+    str | None,
+    typer.Option("--schedule", metavar="TEXT", help='The long run, e.g. "HIO:700 ER:50".', rich_help_panel=_SETTINGS),
+]
+Members = Annotated[
+    int | None, typer.Option("--members", metavar="N", help="Independent candidate sets.", rich_help_panel=_SETTINGS)
+]
+Seed = Annotated[int | None, typer.Option("--seed", help="Fixes every random number.", rich_help_panel=_SETTINGS)]
+NoRefine = Annotated[
+    bool,
+    typer.Option(
+        "--no-refine", help="Without the learned refinement (this version has none).", rich_help_panel=_SETTINGS
+    ),
+]
+Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_SETTINGS)]
+IsAmplitude = Annotated[
+    bool | None,
+    typer.Option("--amplitude/--intensity", help="What the file holds, if the guess is wrong.", rich_help_panel=_DATA),
+]
+Center = Annotated[
+    str | None,
+    typer.Option("--center", metavar="Y,X", help="Zero frequency in pixels; index n//2 if not.", rich_help_panel=_DATA),
+]
+IsComplex = Annotated[bool, typer.Option("--complex", help="The object is complex.", rich_help_panel=_DATA)]
+Support = Annotated[
+    str | None,
+    typer.Option(
+        "--support",
+        metavar="half|auto|FILE",
+        help="Where the object can be: the centred half of the frame, from the autocorrelation, or non-zero in a file as "
+        "large as the frame. As the pattern's file says, else half.",
+        rich_help_panel=_DATA,
+    ),
+]
+Mask = Annotated[
+    str | None,
+    typer.Option("--mask", metavar="FILE", help="Bad pixels: non-zero = bad, they stay free.", rich_help_panel=_DATA),
+]
+InvertMask = Annotated[bool, typer.Option("--invert-mask", help="The mask is 0 = bad.", rich_help_panel=_DATA)]
+AllowMasked = Annotated[
+    bool, typer.Option("--allow-masked", help="Accept more than 90 % masked pixels.", rich_help_panel=_DATA)
+]
+Candidates = Annotated[
+    bool, typer.Option("--candidates", help="Keep the aligned candidates in the result.", rich_help_panel=_OUTPUT)
+]
+FigureFile = Annotated[
+    Path | None,
+    typer.Option("--figure", metavar="FILE.png", help="Also draw pattern and result.", rich_help_panel=_OUTPUT),
+]
+Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.", rich_help_panel=_OUTPUT)]
+Json = Annotated[
+    bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_OUTPUT)
+]
+
+
+@_terminal.guarded
+def reconstruct(
+    pattern: Pattern,
+    output: Output,
+    config: ConfigFile = None,
+    preset: Preset = None,
+    schedule: Schedule = None,
+    members: Members = None,
+    seed: Seed = None,
+    no_refine: NoRefine = False,
+    device: Device = "auto",
+    amplitude: IsAmplitude = None,
+    center: Center = None,
+    complex_: IsComplex = False,
+    support: Support = None,
+    mask: Mask = None,
+    invert_mask: InvertMask = False,
+    allow_masked: AllowMasked = False,
+    candidates: Candidates = False,
+    figure: FigureFile = None,
+    overwrite: Overwrite = False,
+    json: Json = False,
+) -> None:
+    """Reconstruct a pattern, or every pattern of a stack: image, uncertainty, scores and how they came about.
+
+    Ctrl-C stops early and keeps the best estimate so far, if there is one.
+    """
+    from napari_i2ipr import io
+
+    words = support if support in _pattern.SUPPORT_WORDS else None
+    changes = {"seed": seed, "members": members, "support": words, "schedule": schedule, "refine": not no_refine}
+    settings = read_settings(config, preset, changes, complex_=complex_, candidates=candidates)
+    where = _pattern.parse_center(center)
+    _files.require_other_file(output, pattern)
+    io.check_output(output, overwrite=overwrite)
+    if figure is not None:
+        _files.check_file(figure, (".png",), overwrite=overwrite)
+    measurement = _pattern.read_pattern(pattern, support=support, mask=mask)
+    measurement = conditioned(
+        measurement, amplitude=amplitude, center=where, invert_mask=invert_mask, allow_masked=allow_masked
+    )
+    result = run(measurement, settings, device)
+    io.write(result, output, overwrite=overwrite)
+    if figure is not None:
+        draw(figure, measurement, result)
+    if json:
+        _terminal.print_json(summary(result, output))
+    else:
+        typer.echo(f"reconstructed {pattern} into {output}")
+        _terminal.print_table(in_words(result))
+    if result.status.name == "CANCELLED":
+        typer.echo(f"stopped early; the best estimate so far is in {output}", err=True)
+        raise typer.Exit(CancelledError.exit_code)

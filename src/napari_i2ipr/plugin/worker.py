@@ -1,0 +1,266 @@
+"""Work in another thread: a job with progress and cancel, and the runner that a widget talks to."""
+
+from __future__ import annotations
+
+import gc
+import logging
+import sys
+import time
+import traceback
+from collections.abc import Callable
+from contextlib import suppress
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Any
+
+from napari.qt.threading import create_worker
+from qtpy.QtCore import QObject, Signal
+from superqt.utils import FunctionWorker
+from superqt.utils._qthreading import WorkerBaseSignals
+
+from napari_i2ipr.data import Measurement, Reconstruction, Status
+from napari_i2ipr.errors import CancelledError, I2IPRError
+from napari_i2ipr.plugin.layers import in_memory
+from napari_i2ipr.plugin.meter import Meter, image_iterations
+from napari_i2ipr.plugin.state import Progress, RunState, RunStatus
+from napari_i2ipr.progress import Cancel, Event
+
+if TYPE_CHECKING:
+    from napari_i2ipr.config import Config
+
+PROGRESS_HZ = 15
+"""Most progress signals a second."""
+
+log = logging.getLogger(__name__)
+
+
+class JobSignals(WorkerBaseSignals):
+    """Signals of a job, delivered in the main thread."""
+
+    progress = Signal(object)
+    aborted = Signal()
+
+
+class Job(FunctionWorker):
+    """A task in a thread of the pool that reports progress and can be cancelled.
+
+    A napari ``FunctionWorker`` rather than a generator: it lets no ``RuntimeError`` disappear, and what
+    the task cleans up runs when it is cancelled. Cancel through `stop` to get what was found so far;
+    `quit`, which napari calls when it closes, throws that away.
+
+    Parameters
+    ----------
+    task : callable
+        Called as ``task(on_progress=..., cancel=...)``; ``str(task)`` names it to the user.
+    """
+
+    def __init__(self, task: Callable[..., Any]) -> None:
+        super().__init__(task)
+        self.signals = JobSignals()
+        self.cancel = Cancel()
+        self._next_signal = 0.0
+
+    def stop(self) -> None:
+        """Ask the task to end and return what it has."""
+        self.cancel.set()
+
+    def quit(self) -> None:
+        """Ask the task to end; nothing is returned."""
+        self.cancel.set()
+        super().quit()
+
+    def work(self) -> Any:
+        """Run the task; called in the thread."""
+        try:
+            return self._func(on_progress=self._relay, cancel=self.cancel)
+        except CancelledError:
+            self.signals.aborted.emit()
+            return None
+        except Exception as error:
+            log.exception("%s failed", self._func)
+            traceback.clear_frames(error.__traceback__)  # arrays on the device hang on them
+            raise
+        finally:
+            self._func = None
+            release_device_memory()
+
+    def _relay(self, progress: Progress) -> None:
+        now = time.monotonic()
+        if now >= self._next_signal and not self.abort_requested:
+            self._next_signal = now + 1 / PROGRESS_HZ
+            self.signals.progress.emit(progress)
+
+
+@dataclass(frozen=True, eq=False)
+class ReconstructTask:
+    """A reconstruction, ready to run.
+
+    Attributes
+    ----------
+    name : str
+        Of the input, for the user.
+    measurement : Measurement
+        Input; masks and support may still be lazy.
+    config : Config
+        Settings.
+    device : str
+        Where to compute.
+    """
+
+    name: str
+    measurement: Measurement
+    config: Config
+    device: str = "auto"
+
+    def __str__(self) -> str:
+        return f"reconstruction of {self.name}"
+
+    def __call__(self, *, on_progress: Callable[[Progress], None], cancel: Cancel) -> Reconstruction:
+        """Run it; imports torch, so never call it in the main thread."""
+        on_progress(Progress("starting"))
+        from napari_i2ipr.pipeline import reconstruct
+        from napari_i2ipr.solvers._run import available_cores
+
+        if cancel.is_set():
+            raise CancelledError("a stop before the first iteration", do="run it again")
+        config = self.config
+        if config.compute.threads == 0:  # one core stays with the window
+            config = config.replace(compute={"threads": max(available_cores() - 1, 1)})
+        meter = Meter(image_iterations(config, self.measurement.n_frames))
+
+        def on_event(event: Event) -> None:
+            on_progress(meter.update(event))
+
+        measurement = in_memory(self.measurement)
+        return reconstruct(measurement, config, device=self.device, on_event=on_event, cancel=cancel)
+
+
+class Runner(QObject):
+    """Runs one job at a time and keeps its status; lives in the main thread.
+
+    Parameters
+    ----------
+    parent : QObject
+        Owner, usually a widget.
+    """
+
+    delivered = Signal(object)
+    """What the job returned, complete or partial."""
+
+    failed = Signal(str)
+    """The sentence to show when it failed."""
+
+    def __init__(self, parent: QObject | None = None) -> None:
+        super().__init__(parent)
+        self.status = RunStatus()
+        self._job: Job | None = None
+        self._links: list[tuple[Any, Callable[..., Any]]] = []
+        self._started = 0.0
+
+    def start(self, task: Callable[..., Any]) -> None:
+        """Start a task; does nothing while another one runs."""
+        if self._job is not None:
+            return
+        job = create_worker(task, _worker_class=Job, _ignore_errors=True, _start_thread=False)
+        self._job, self._started = job, time.monotonic()
+        self._links = [
+            (job.progress, self._on_progress),
+            (job.returned, self._on_returned),
+            (job.aborted, self._on_aborted),
+            (job.errored, self._on_errored),
+            (job.warned, self._on_warned),
+            (job.finished, self._on_finished),
+        ]
+        for signal, slot in self._links:
+            signal.connect(slot)
+        self.status.message = ""
+        self.status.progress = Progress("starting")
+        self.status.state = RunState.RUNNING
+        job.start()
+
+    def cancel(self) -> None:
+        """Stop the job; what it has found so far is delivered."""
+        if self._job is not None:
+            self._job.stop()
+            self.status.progress = replace(self.status.progress, stage="stopping", seconds_left=None)
+
+    def close(self) -> None:
+        """Stop the job and hear no more of it."""
+        if self._job is not None:
+            self._job.quit()
+        self._release()
+
+    def _release(self) -> None:
+        for signal, slot in self._links:
+            with suppress(RuntimeError, TypeError):  # already gone
+                signal.disconnect(slot)
+        self._links, self._job = [], None
+
+    def _on_progress(self, progress: Progress) -> None:
+        if self._job is not None and not self._job.cancel.is_set():
+            self.status.progress = progress
+
+    def _on_returned(self, result: Any) -> None:
+        if result is None:
+            return
+        stopped = getattr(result, "status", None) is Status.CANCELLED
+        seconds = time.monotonic() - self._started
+        self.status.message = (
+            f"Stopped after {seconds:.0f} s; the best estimate so far is shown." if stopped else f"Done in {seconds:.0f} s."
+        )
+        if not stopped:
+            self.status.progress = Progress("done", 1.0, self.status.progress.score)
+        self.delivered.emit(result)
+        self.status.state = RunState.STOPPED if stopped else RunState.DONE
+
+    def _on_aborted(self) -> None:
+        self.status.message = "Stopped before there was anything to show."
+        self.status.state = RunState.STOPPED
+
+    def _on_errored(self, error: Exception) -> None:
+        self.status.message = sentence(error)
+        self.status.state = RunState.CRASHED
+        self.failed.emit(self.status.message)
+
+    def _on_warned(self, args: tuple[Any, ...]) -> None:
+        log.warning("%s: %s", args[1].__name__, args[0])
+
+    def _on_finished(self) -> None:
+        self._release()
+        if self.status.running:
+            self.status.state = RunState.STOPPED
+
+
+def sentence(error: BaseException) -> str:
+    """One plain sentence of what went wrong and the next step.
+
+    Parameters
+    ----------
+    error : BaseException
+        Whatever the job raised.
+    """
+    if isinstance(error, I2IPRError):
+        parts = [f"Got {error.got}"]
+        if error.expected:
+            parts.append(f"expected {error.expected}")
+        said = ", ".join(parts)
+        return f"{said}: {error.do}." if error.do else f"{said}."
+    first = (str(error).strip().splitlines() or ["no further word"])[0]
+    if isinstance(error, MemoryError) or "out of memory" in first.lower():
+        return "The memory did not suffice: choose the device cpu, the preset fast or a smaller crop."
+    return (
+        f"The reconstruction failed ({type(error).__name__}: {first}): run it again, "
+        "and if it fails again on the device cpu too, report it with the log."
+    )
+
+
+def release_device_memory() -> None:
+    """Give cached memory of an accelerator back; does nothing where torch was not loaded."""
+    torch = sys.modules.get("torch")
+    if torch is None or not hasattr(torch, "cuda"):
+        return
+    if torch.cuda.is_available() and torch.cuda.is_initialized():
+        gc.collect()
+        torch.cuda.empty_cache()
+    elif torch.backends.mps.is_available():
+        gc.collect()
+        torch.mps.empty_cache()
