@@ -84,6 +84,9 @@ class Compute(_Section):
     """How the work is laid out; changes nothing in the result."""
 
     threads: int = Field(0, ge=0, le=1024, description="CPU threads, an image each; 0 takes all cores.")
+    batch: int = Field(
+        0, ge=0, le=100_000, description="Starts iterated together; 0 takes one on a CPU, all of a pattern on a GPU."
+    )
     memory_fraction: float = Field(0.8, gt=0, le=1, description="Share of the free memory that may be used.")
 
 

@@ -202,6 +202,7 @@ def _candidate_set(
         tolerance=init.tolerance,
         max_outside=config.aggregation.max_outside,
         threads=config.compute.threads,
+        batch=config.compute.batch,
     )
     return initialise(
         problem, settings, seed=config.seed, first_start=member * init.n_starts, on_event=on_event, cancel=cancel

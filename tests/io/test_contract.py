@@ -213,9 +213,11 @@ def test_unknown_dataset(good: Path) -> None:
 
 
 def mutated(content: bytes, changes: list[tuple[int, int]]) -> bytes:
+    """Content with some bytes changed; of HDF5 only the first, as libhdf5 itself can hang on a damaged heap."""
+    limit = 512 if content.startswith(b"\x89HDF") else 2500
     out = bytearray(content)
     for position, value in changes:
-        out[position % min(len(out), 2500)] = value
+        out[position % min(len(out), limit)] = value
     return bytes(out)
 
 

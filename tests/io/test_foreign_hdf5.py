@@ -201,6 +201,8 @@ def test_several_datasets(tmp_path: Path) -> None:
     np.testing.assert_array_equal(np.asarray(io.read(f"{path}::/a/one").intensity), STACK)
     np.testing.assert_array_equal(io.read(path, "b/two").intensity, FRAME)
     assert io.read(path, "b").provenance["dataset"] == "/b/two"
+    with pytest.raises(FormatError, match="2 arrays"):
+        io.read(f"{path}::/")
     np.testing.assert_array_equal(io.read_array(f"{path}::/mask"), FRAME)
     with pytest.raises(InputError, match="px"):
         io.read(f"{path}::/b/few")

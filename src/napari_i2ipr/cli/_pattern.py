@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import contextmanager
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any
 
 from napari_i2ipr.errors import InputError
@@ -36,17 +36,44 @@ def parse_center(text: str | None) -> tuple[float, float] | None:
     return y, x
 
 
-def read_pattern(path: str, *, support: str | None, mask: str | None) -> Measurement:
-    """The measurement in a file, with the support and mask of the options.
+@dataclass(frozen=True)
+class PatternOptions:
+    """What the options say of a pattern beyond its file; defaults leave all to the file and to the guesses.
+
+    Attributes
+    ----------
+    support : str or None
+        ``"half"``, ``"auto"`` or a file, in place of the file's own support.
+    mask : str or None
+        A file, in place of the file's own mask.
+    invert_mask, allow_masked : bool
+        Whether non-zero means good; whether more than 90 % may be masked.
+    amplitude : bool or None
+        Whether the file holds amplitudes.
+    center : tuple of float or None
+        The zero frequency ``(y, x)`` in pixels.
+    """
+
+    support: str | None = None
+    mask: str | None = None
+    invert_mask: bool = False
+    allow_masked: bool = False
+    amplitude: bool | None = None
+    center: tuple[float, float] | None = None
+
+
+def read_pattern(path: str, options: PatternOptions) -> tuple[Measurement, tuple[str, ...]]:
+    """The measurement in a file as the options want it, and what had to be said of it.
+
+    Without options it comes as the file holds it. With any that `condition` needs, it comes conditioned: a stack then
+    lies in memory, in float32.
 
     Parameters
     ----------
     path : str
         File, or ``file.h5::/path``.
-    support : str or None
-        A file's support takes the place of the pattern's own; ``"half"`` and ``"auto"`` remove it.
-    mask : str or None
-        A file's mask takes the place of the pattern's own.
+    options : PatternOptions
+        See there.
 
     Raises
     ------
@@ -56,17 +83,52 @@ def read_pattern(path: str, *, support: str | None, mask: str | None) -> Measure
     from napari_i2ipr import io
 
     measurement = io.read(path)
-    if support in SUPPORT_WORDS:
+    if options.support is not None:
         measurement = replace(measurement, support=None)
-    elif support is not None:
-        inside = _flags(support)
-        with _naming("support", support):
-            measurement = replace(measurement, support=inside)
-    if mask is not None:
-        bad = _flags(mask)
-        with _naming("mask", mask):
+    if options.mask is not None:
+        bad = _flags(options.mask)
+        with _naming("mask", options.mask):
             measurement = replace(measurement, bad_pixels=bad)
-    return measurement
+    notes: tuple[str, ...] = ()
+    if replace(options, support=None, mask=None) != PatternOptions():
+        measurement, notes = _conditioned(measurement, options)
+    if options.support is not None and options.support not in SUPPORT_WORDS:
+        inside = _flags(options.support)
+        with _naming("support", options.support):
+            measurement = replace(measurement, support=inside)
+    return measurement, notes
+
+
+def _conditioned(measurement: Measurement, options: PatternOptions) -> tuple[Measurement, tuple[str, ...]]:
+    """Every frame conditioned with the options; notes of several frames are given once."""
+    import numpy as np
+
+    from napari_i2ipr.prepare import condition
+
+    done = [
+        condition(
+            measurement.frame(index),
+            amplitude=options.amplitude,
+            center=options.center,
+            invert_mask=options.invert_mask,
+            allow_masked=options.allow_masked,
+        )
+        for index in range(measurement.n_frames)
+    ]
+    notes = tuple(dict.fromkeys(note for _, found in done for note in found))
+    first = done[0][0]
+    if not measurement.lead_shape:
+        return first, notes
+    shape = (*measurement.lead_shape, *first.frame_shape)
+    return (
+        replace(
+            first,
+            intensity=np.stack([frame.intensity for frame, _ in done]).reshape(shape),
+            bad_pixels=np.stack([np.asarray(frame.bad_pixels) for frame, _ in done]).reshape(shape),
+            axes=measurement.axes,
+        ),
+        notes,
+    )
 
 
 def _flags(path: str) -> Any:

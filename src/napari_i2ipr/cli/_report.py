@@ -53,15 +53,16 @@ def in_words(result: Reconstruction) -> dict[str, str]:
     lead = f"{len(items)} images of " if items else ""
     h, w = result.image.shape[-2:]
     kept = len(result.candidates)
+    median = float(np.nanmedian(result.uncertainty))
     return {
         "image": f"{lead}{h} x {w} px{pixel_in_words(result.pixel_m)}",
         "status": result.status.value,
         "R-factor": f"{number(scores.get('r_factor'))} (best candidate {number(scores.get('r_factor_best'))})",
         "free score": f"{number(scores.get('free_score'))}, the best candidate's misfit on pixels it never saw",
-        "uncertainty": f"{number(float(np.nanmedian(result.uncertainty)), 3)} in the median ({result.uncertainty_kind})",
+        "uncertainty": f"{number(median, 3)} in the median ({result.uncertainty_kind})",
         "candidates": f"{kept} kept, {sum(row.weight > 0 for row in result.candidates)} of them averaged",
-        "work": f"{scores.get('image_iterations', 0):,} image-iterations in {number(scores.get('solver_seconds'), 3)} s "
-        f"on {result.provenance.get('device', 'an unknown device')}".replace(",", " "),
+        "work": f"{scores.get('image_iterations', 0)} image-iterations in {number(scores.get('solver_seconds'), 3)} s "
+        f"on {result.provenance.get('device', 'an unknown device')}",
         "settings": f"preset {settings.get('preset')}, seed {settings.get('seed')}",
     }
 

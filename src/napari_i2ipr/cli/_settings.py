@@ -37,10 +37,7 @@ def read_settings(file: Path | None, preset: str | None, *, schedule: str | None
 
     if file is not None and preset is not None:
         raise ConfigError("--config and --preset", expected="one of them", do="put the preset's name into the file")
-    if file is None:
-        settings = Config.from_preset(preset or DEFAULT_PRESET)
-    else:
-        settings = Config.from_yaml(_text(file))
+    settings = Config.from_preset(preset or DEFAULT_PRESET) if file is None else Config.from_yaml(_text(file))
     wanted = {name: value for name, value in changes.items() if value is not None}
     if schedule is not None:
         parse_schedule(schedule)

@@ -59,16 +59,9 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
 
 def _report(error: I2IPRError) -> int:
     """Print an error in one line; returns its exit code."""
-    LOG.info("where the error came from:", exc_info=True)
+    LOG.info("where the error came from:", exc_info=error)
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
     return error.exit_code
-
-
-def warn(text: str) -> None:
-    """Warn the user of something about the data, in one line and once."""
-    from napari_i2ipr.pipeline import DataWarning
-
-    warnings.warn(text, DataWarning, stacklevel=2)
 
 
 @contextmanager
@@ -76,14 +69,13 @@ def _warnings_as_lines() -> Iterator[None]:
     """Every warning in one line on standard error, each text once."""
     seen: set[str] = set()
 
-    def show(
-        message: Warning | str, category: type[Warning], filename: str, lineno: int, file: Any = None, line: Any = None
-    ) -> None:
+    def show(*details: Any) -> None:
+        message, category, filename, line = details[:4]
         text = " ".join(str(message).split())
         if text not in seen:
             seen.add(text)
             typer.echo(f"warning: {text}", err=True)
-            LOG.info("(%s from %s, line %d)", category.__name__, filename, lineno)
+            LOG.info("(%s from %s, line %d)", category.__name__, filename, line)
 
     with warnings.catch_warnings():
         warnings.showwarning = show
@@ -95,7 +87,7 @@ def stoppable() -> Iterator[Cancel]:
     """A stop flag that Ctrl-C sets; a second Ctrl-C stops at once."""
     cancel = Cancel()
 
-    def stop(number: int, frame: Any) -> None:
+    def stop(*_: object) -> None:
         cancel.set()
         signal.signal(signal.SIGINT, signal.default_int_handler)
 
@@ -121,15 +113,16 @@ def progress() -> Iterator[OnEvent | None]:
     columns = (TextColumn("{task.description}"), BarColumn(), TaskProgressColumn(), TextColumn("{task.fields[score]}"))
     with Progress(*columns, TimeRemainingColumn(), console=Console(stderr=True), transient=True) as bar:
         task = bar.add_task("starting", total=None, score="")
-        stage = ""
+        stage, score = "", ""
 
         def show(event: Event) -> None:
-            nonlocal stage
+            nonlocal stage, score
             if event.stage != stage:
                 stage = event.stage
                 bar.reset(task, total=event.total, description=stage)
-            score = {} if event.score is None else {"score": f"misfit {event.score:.4f}"}
-            bar.update(task, total=event.total, completed=event.done, **score)
+            if event.score is not None:
+                score = f"misfit {event.score:.4f}"
+            bar.update(task, total=event.total, completed=event.done, score=score)
 
         yield show
 

@@ -20,6 +20,7 @@ app = typer.Typer(
     help="Phase retrieval: one diffraction pattern in, an image and its uncertainty out.",
     epilog="Exit codes: 0 done, 2 bad input, 3 cancelled, 4 out of memory, 5 the output cannot be written.",
     no_args_is_help=True,
+    add_completion=False,
     pretty_exceptions_enable=False,
     rich_markup_mode="rich",
     context_settings={"help_option_names": ["-h", "--help"]},

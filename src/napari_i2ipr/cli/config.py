@@ -15,7 +15,7 @@ def config(
         str | None, typer.Option("--preset", help="fast, balanced (default), best, or paper.", show_default=False)
     ] = None,
 ) -> None:
-    """Print the settings of a preset as YAML, every one with its meaning.
+    """Print the settings of a preset as YAML.
 
     Save it, edit it, and give it to `i2ipr reconstruct --config FILE`.
     """

@@ -16,7 +16,7 @@ BINDINGS = ("PyQt6", "PySide6", "PyQt5", "PySide2")
 
 @guarded
 def doctor() -> None:
-    """Say what is installed here and what it runs on: versions, devices, napari, weights."""
+    """Say what is installed and what it runs on."""
     rows = {
         "napari-i2ipr": program_version(),
         "Python": f"{platform.python_version()} on {platform.platform()}",

@@ -21,11 +21,11 @@ def evaluate(
     ],
     json: Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.")] = False,
 ) -> None:
-    """Score a reconstruction against the known truth, up to what an intensity cannot tell.
+    """Score a reconstruction against the known truth.
 
     The truth is placed where `i2ipr simulate` places it: in the centre of the frame. One flip by 180 degrees and one
-    shift by whole pixels are undone, no intensity is fitted, and the truth's whole box is scored; of complex objects the
-    amplitude. A stack takes one truth for all its items, or a stack of as many.
+    shift by whole pixels are undone, no intensity is fitted, and the truth's whole box is scored; of complex objects
+    the amplitude. A stack takes one truth for all its items, or a stack of as many.
     """
     from napari_i2ipr import evaluate as scoring
     from napari_i2ipr.io import read_image, read_result

@@ -4,14 +4,15 @@ from __future__ import annotations
 
 import shlex
 import sys
+import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from napari_i2ipr.cli import _files, _pattern, _terminal
-from napari_i2ipr.errors import CancelledError, ConfigError, FormatError
+from napari_i2ipr.cli import _files, _pattern, _report, _settings, _terminal
+from napari_i2ipr.errors import CancelledError
 
 if TYPE_CHECKING:
     from napari_i2ipr.config import Config
@@ -19,7 +20,9 @@ if TYPE_CHECKING:
 
 _DATA, _SETTINGS, _OUTPUT = "The data", "Settings", "Output"
 
-Pattern = Annotated[str, typer.Argument(metavar="PATTERN", help="Pattern or stack: CXI, HDF5 (file.h5::/path), TIFF...")]
+Pattern = Annotated[
+    str, typer.Argument(metavar="PATTERN", help="Pattern or stack: CXI, HDF5 (file.h5::/path), TIFF...")
+]
 Output = Annotated[Path, typer.Argument(metavar="OUT", help="Result: OUT.zarr (OME-Zarr) or OUT.cxi.")]
 ConfigFile = Annotated[
     Path | None,
@@ -58,14 +61,19 @@ Support = Annotated[
     typer.Option(
         "--support",
         metavar="half|auto|FILE",
-        help="Where the object can be: the centred half of the frame, from the autocorrelation, or non-zero in a file as "
-        "large as the frame. As the pattern's file says, else half.",
+        help="Where the object can be: the centred half of the frame, from the autocorrelation, or non-zero in a file "
+        "as large as the frame. Not given: as the pattern's file says, else half.",
         rich_help_panel=_DATA,
     ),
 ]
 Mask = Annotated[
     str | None,
-    typer.Option("--mask", metavar="FILE", help="Bad pixels: non-zero = bad, they stay free.", rich_help_panel=_DATA),
+    typer.Option(
+        "--mask",
+        metavar="FILE",
+        help="Bad pixels, left free: non-zero = bad. In place of the file's own.",
+        rich_help_panel=_DATA,
+    ),
 ]
 InvertMask = Annotated[bool, typer.Option("--invert-mask", help="The mask is 0 = bad.", rich_help_panel=_DATA)]
 AllowMasked = Annotated[
@@ -79,21 +87,20 @@ FigureFile = Annotated[
     typer.Option("--figure", metavar="FILE.png", help="Also draw pattern and result.", rich_help_panel=_OUTPUT),
 ]
 Overwrite = Annotated[bool, typer.Option("--overwrite", help="Replace an earlier output.", rich_help_panel=_OUTPUT)]
-Json = Annotated[
-    bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_OUTPUT)
-]
+Json = Annotated[bool, typer.Option("--json", help="Print one JSON object and nothing else.", rich_help_panel=_OUTPUT)]
 
 
 @_terminal.guarded
 def reconstruct(
     pattern: Pattern,
     output: Output,
+    *,
     config: ConfigFile = None,
     preset: Preset = None,
     schedule: Schedule = None,
     members: Members = None,
     seed: Seed = None,
-    no_refine: NoRefine = False,
+    no_refine: NoRefine = False,  # noqa: ARG001 - a setting as soon as there is something to refine with
     device: Device = "auto",
     amplitude: IsAmplitude = None,
     center: Center = None,
@@ -107,33 +114,88 @@ def reconstruct(
     overwrite: Overwrite = False,
     json: Json = False,
 ) -> None:
-    """Reconstruct a pattern, or every pattern of a stack: image, uncertainty, scores and how they came about.
+    """Reconstruct a pattern, or a stack of them: image and uncertainty.
 
     Ctrl-C stops early and keeps the best estimate so far, if there is one.
     """
     from napari_i2ipr import io
 
-    words = support if support in _pattern.SUPPORT_WORDS else None
-    changes = {"seed": seed, "members": members, "support": words, "schedule": schedule, "refine": not no_refine}
-    settings = read_settings(config, preset, changes, complex_=complex_, candidates=candidates)
-    where = _pattern.parse_center(center)
+    settings = _settings.read_settings(
+        config,
+        preset,
+        schedule=schedule,
+        members=members,
+        seed=seed,
+        object="complex" if complex_ else None,
+        support=support if support in _pattern.SUPPORT_WORDS else None,
+        keep_candidates=candidates or None,
+    )
+    options = _pattern.PatternOptions(
+        support, mask, invert_mask, allow_masked, amplitude, _pattern.parse_center(center)
+    )
     _files.require_other_file(output, pattern)
     io.check_output(output, overwrite=overwrite)
     if figure is not None:
         _files.check_file(figure, (".png",), overwrite=overwrite)
-    measurement = _pattern.read_pattern(pattern, support=support, mask=mask)
-    measurement = conditioned(
-        measurement, amplitude=amplitude, center=where, invert_mask=invert_mask, allow_masked=allow_masked
-    )
-    result = run(measurement, settings, device)
+    measurement, notes = _pattern.read_pattern(pattern, options)
+    result = run(measurement, settings, device, notes)
     io.write(result, output, overwrite=overwrite)
     if figure is not None:
         draw(figure, measurement, result)
     if json:
-        _terminal.print_json(summary(result, output))
+        _terminal.print_json(_report.summary(result, output))
     else:
         typer.echo(f"reconstructed {pattern} into {output}")
-        _terminal.print_table(in_words(result))
+        _terminal.print_table(_report.in_words(result))
     if result.status.name == "CANCELLED":
         typer.echo(f"stopped early; the best estimate so far is in {output}", err=True)
         raise typer.Exit(CancelledError.exit_code)
+
+
+def run(measurement: Measurement, settings: Config, device: str, notes: tuple[str, ...] = ()) -> Reconstruction:
+    """Reconstruct with a progress bar; Ctrl-C stops early.
+
+    Parameters
+    ----------
+    measurement, settings, device
+        As for `napari_i2ipr.reconstruct`.
+    notes : tuple of str
+        What there already is to say of the data; said as warnings, kept in the provenance.
+
+    Raises
+    ------
+    CancelledError
+        If it was stopped before there was anything worth keeping.
+    """
+    from napari_i2ipr.pipeline import DataWarning
+    from napari_i2ipr.pipeline import reconstruct as solve
+
+    warnings.simplefilter("always", DataWarning)
+    for note in notes:
+        warnings.warn(note, DataWarning, stacklevel=2)
+    with _terminal.stoppable() as cancel, _terminal.progress() as on_event:
+        result = solve(measurement, settings, device=device, on_event=on_event, cancel=cancel)
+    if result.status.name == "CANCELLED" and not _worth_keeping(result, settings):
+        raise CancelledError(
+            "a stop (Ctrl-C) before the selected starts ran on", do="nothing was written; run it again"
+        )
+    made = {"command": shlex.join(["i2ipr", *sys.argv[1:]]), "notes": [*notes, *result.provenance.get("notes", [])]}
+    return replace(result, provenance={**result.provenance, **made})
+
+
+def _worth_keeping(result: Reconstruction, settings: Config) -> bool:
+    """Whether any start went beyond the short run that selects."""
+    from napari_i2ipr.solvers.recipe import total_iterations
+
+    short = total_iterations(settings.initialisation.short_schedule)
+    return any(row.iterations > short for row in result.candidates)
+
+
+def draw(file: Path, measurement: Measurement, result: Reconstruction) -> None:
+    """Write the figure of a reconstruction, without any truth."""
+    from napari_i2ipr.evaluate.figure import save_figure
+    from napari_i2ipr.prepare import condition
+
+    shown, _ = condition(measurement.frame(0))
+    with _files.writing_file(file) as partial:
+        save_figure(partial, shown, result, title=f"R-factor {_terminal.number(result.scores.get('r_factor'))}")

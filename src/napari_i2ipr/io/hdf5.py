@@ -118,7 +118,7 @@ def locate(file: Any, path: Path, dataset: str | None, *, masks_too: bool = Fals
     """
     import h5py
 
-    prefix = "" if dataset is None else f"/{dataset.strip('/')}"
+    prefix = f"/{dataset.strip('/')}".rstrip("/") if dataset else ""
     start = _get(file, prefix or "/")
     if isinstance(start, h5py.Dataset):
         return prefix

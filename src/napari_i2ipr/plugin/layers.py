@@ -1,8 +1,11 @@
 """Between the package's values and napari's layers: pure functions, nothing is drawn or computed here.
 
-Patterns live in detector pixels. What lies in object space (reconstructions, truths, supports) shares
-one world: the origin is that of the DC-centred frame, the unit a length, or pixels where the geometry
-is unknown. Everything the package needs again is kept in ``layer.metadata["napari_i2ipr"]``.
+All layers share one world, that of the object's frame: its origin is the first pixel of the DC-centred
+frame, its unit a length, or pixels where the geometry is unknown. A pattern is laid over that frame pixel
+on pixel, so that what is drawn on a pattern, a truth or a reconstruction means the same place, and so that
+napari keeps the units (it drops them all where lengths and pixels meet). **Scale bars therefore speak of
+the object, never of the detector**, whose geometry is in the metadata. Everything the package needs again
+is kept in ``layer.metadata["napari_i2ipr"]``.
 """
 
 from __future__ import annotations
@@ -62,11 +65,12 @@ def pattern_layers(measurement: Measurement, name: str) -> list[LayerData]:
         "bad_pixels": measurement.bad_pixels,
         "support": measurement.support,
     }
+    grid, lead = ObjectGrid.of(measurement), measurement.axes[:-2]
     frame = measurement.frame(measurement.n_frames // 2)
     low, high, dim = shown_range(frame.intensity, frame.bad_pixels)
     image: dict[str, Any] = {
         "name": name,
-        "axis_labels": measurement.axes,
+        **grid.placed((0, 0), lead),
         "contrast_limits": (low, high),
         "gamma": GAMMA,
         "colormap": log_colormap((dim - low) / (high - low)),
@@ -77,9 +81,9 @@ def pattern_layers(measurement: Measurement, name: str) -> list[LayerData]:
     if bad is not None:
         labels = {
             "name": f"bad pixels ({name})",
-            "axis_labels": measurement.axes[-np.ndim(bad) :],
-            "opacity": 0.5,
-            "colormap": {None: "red", 0: "transparent"},
+            **grid.placed((0, 0), lead[: np.ndim(bad) - 2]),
+            "opacity": 0.7,
+            "colormap": {None: "cyan", 0: "transparent"},
             "metadata": {KEY: {"kind": "bad pixels", "group": group}},
         }
         shown = bad.astype(np.uint8) if isinstance(bad, np.ndarray) else LazyLabels(bad)

@@ -17,9 +17,9 @@ _TO_M = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3}
 
 
 def labels_of(layer: Any) -> Any:
-    """The data of a Labels layer: a copy of what is in memory (it may be painted on), lazy data as they are."""
+    """The data of a Labels layer: a copy of a single frame (it may be painted on), stacks and lazy data as they are."""
     data = layer.data[0] if layer.multiscale else layer.data
-    return data.copy() if isinstance(data, np.ndarray) else data
+    return data.copy() if isinstance(data, np.ndarray) and data.ndim == 2 else data
 
 
 def support_of(layer: Any, frame_shape: tuple[int, int], grid: ObjectGrid) -> Any:
@@ -69,9 +69,7 @@ def _drawn(layer: Any, frame_shape: tuple[int, int], grid: ObjectGrid) -> NDArra
     from napari.layers import Shapes
 
     per_unit = _frame_px_per_unit(layer, grid)
-    outlines = [
-        np.asarray([layer.data_to_world(point)[-2:] for point in outline]) * per_unit for outline in layer.data
-    ]
+    outlines = [np.asarray([layer.data_to_world(point)[-2:] for point in outline]) * per_unit for outline in layer.data]
     if not outlines:
         return np.zeros(frame_shape, bool)
     inside: NDArray[np.bool_] = Shapes(outlines, shape_type=layer.shape_type).to_masks(frame_shape).any(axis=0)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import gc
 import logging
 import sys
@@ -10,6 +11,7 @@ import traceback
 from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
+from functools import cache
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
@@ -29,6 +31,8 @@ if TYPE_CHECKING:
 
 PROGRESS_HZ = 15
 """Most progress signals a second."""
+
+_EXIT_WAIT_MS = 10_000
 
 log = logging.getLogger(__name__)
 
@@ -172,6 +176,7 @@ class Runner(QObject):
         ]
         for signal, slot in self._links:
             signal.connect(slot)
+        _wait_at_exit()
         self.status.message = ""
         self.status.progress = Progress("starting")
         self.status.state = RunState.RUNNING
@@ -204,19 +209,22 @@ class Runner(QObject):
             return
         stopped = getattr(result, "status", None) is Status.CANCELLED
         seconds = time.monotonic() - self._started
-        self.status.message = (
-            f"Stopped after {seconds:.0f} s; the best estimate so far is shown." if stopped else f"Done in {seconds:.0f} s."
-        )
-        if not stopped:
-            self.status.progress = Progress("done", 1.0, self.status.progress.score)
+        self.status.progress = Progress(fraction=self.status.progress.fraction if stopped else 1.0)
+        if stopped:
+            self.status.message = f"Stopped after {seconds:.0f} s; the best estimate so far is shown."
+        else:
+            self.status.message = f"Done in {seconds:.0f} s."
+            self.status.progress = Progress("", 1.0)
         self.delivered.emit(result)
         self.status.state = RunState.STOPPED if stopped else RunState.DONE
 
     def _on_aborted(self) -> None:
+        self.status.progress = Progress()
         self.status.message = "Stopped before there was anything to show."
         self.status.state = RunState.STOPPED
 
     def _on_errored(self, error: Exception) -> None:
+        self.status.progress = Progress()
         self.status.message = sentence(error)
         self.status.state = RunState.CRASHED
         self.failed.emit(self.status.message)
@@ -246,11 +254,22 @@ def sentence(error: BaseException) -> str:
         return f"{said}: {error.do}." if error.do else f"{said}."
     first = (str(error).strip().splitlines() or ["no further word"])[0]
     if isinstance(error, MemoryError) or "out of memory" in first.lower():
-        return "The memory did not suffice: choose the device cpu, the preset fast or a smaller crop."
+        return "The memory did not suffice: compute on the cpu, choose a quicker preset or a smaller crop."
     return (
         f"The reconstruction failed ({type(error).__name__}: {first}): run it again, "
-        "and if it fails again on the device cpu too, report it with the log."
+        "and if it fails again on the cpu too, report it with the log."
     )
+
+
+@cache
+def _wait_at_exit() -> None:
+    """Let running jobs end before Python does: a thread that outlives Qt ends the process the hard way."""
+
+    def wait() -> None:
+        with suppress(RuntimeError):
+            Job.await_workers(_EXIT_WAIT_MS)
+
+    atexit.register(wait)
 
 
 def release_device_memory() -> None:

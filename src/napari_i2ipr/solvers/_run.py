@@ -52,7 +52,9 @@ class Outcome:
     iterations : int
         Iterations done.
     status : Status
-        The worst of the batch.
+        How the loop ended.
+    diverged : Tensor
+        Boolean ``(...)``: images that left the finite numbers; theirs is the best estimate before.
     """
 
     image: Tensor
@@ -60,17 +62,29 @@ class Outcome:
     residual: Tensor
     iterations: int
     status: Status
+    diverged: Tensor
 
 
-@dataclass
-class _BestSoFar:
-    image: Tensor
-    residual: Tensor
+class _Best:
+    """The best estimate of every image so far, and which of them have diverged."""
 
-    def offer(self, image: Tensor, residual: Tensor) -> None:
+    def __init__(self, image: Tensor) -> None:
+        self.image = image
+        self.residual = torch.full(image.shape[:-2], torch.inf, device=image.device)
+        self.diverged = torch.zeros(image.shape[:-2], dtype=torch.bool, device=image.device)
+
+    def offer(self, image: Tensor, residual: Tensor, g: Tensor) -> None:
+        """Keep what is better; blank the iterates of images that have left the finite numbers."""
         better = residual < self.residual
         self.image = torch.where(better[..., None, None], image, self.image)
         self.residual = torch.where(better, residual, self.residual)
+        self.diverged |= ~torch.isfinite(residual)
+        g.masked_fill_(self.diverged[..., None, None], 0)
+
+    def outcome(self, last: Tensor | None, g: Tensor, residual: Tensor, done: int, status: Status) -> Outcome:
+        """The last estimate, or the best one where it diverged or there is no last."""
+        image = self.image if last is None else torch.where(self.diverged[..., None, None], self.image, last)
+        return Outcome(torch.nan_to_num(image), g, residual, done, status, self.diverged)
 
 
 def iterate(
@@ -102,37 +116,33 @@ def iterate(
     Returns
     -------
     Outcome
-        The last estimate; where the run was cancelled or left the finite numbers, the best so far.
+        The last estimate; the best so far of a cancelled run and of images that diverged.
     """
     done = 0
-    best: _BestSoFar | None = None
-    residual = torch.full(g.shape[:-2], torch.inf, device=g.device)
     estimate = constraints.crop(g)
+    residual = torch.full(g.shape[:-2], torch.inf, device=g.device)
+    best = _Best(estimate)
     for stage in schedule:
         memory = stage.method.init(g, constraints)
         for _ in range(stage.iterations):
             if cancel is not None and cancel.is_set():
-                image = estimate if best is None else best.image
-                return Outcome(image, g, residual, done, Status.CANCELLED)
+                return best.outcome(None, g, residual, done, Status.CANCELLED)
             stage.method.step(g, constraints, memory)
             done += 1
             if done % CHECK_EVERY:
                 continue
             estimate = stage.method.estimate(g, constraints, memory)
             residual = chi(constraints, estimate)
-            best = best or _BestSoFar(estimate, torch.full_like(residual, torch.inf))
-            best.offer(estimate, residual)
+            best.offer(estimate, residual, g)
             if on_check is not None:
                 on_check(done, residual)
-            if not bool(torch.isfinite(residual).all()):
-                return Outcome(_finite(best.image), g, best.residual, done, Status.DIVERGED)
-            if bool((residual <= tolerance).all()):
-                return Outcome(estimate, g, residual, done, Status.CONVERGED)
+            if bool((best.diverged | (residual <= tolerance)).all()):
+                return best.outcome(estimate, g, residual, done, Status.CONVERGED)
         estimate = stage.method.estimate(g, constraints, memory)
-    if not bool(torch.isfinite(estimate).all()):
-        image = _finite(estimate if best is None else best.image)
-        return Outcome(image, g, residual, done, Status.DIVERGED)
-    return Outcome(estimate, g, residual, done, Status.DONE)
+    if done % CHECK_EVERY:
+        residual = chi(constraints, estimate)
+        best.offer(estimate, residual, g)
+    return best.outcome(estimate, g, residual, done, Status.DONE)
 
 
 def chi(constraints: Constraints, image: Tensor) -> Tensor:
@@ -141,10 +151,6 @@ def chi(constraints: Constraints, image: Tensor) -> Tensor:
     weight = constraints.pair.multiplicity(image.device) * (constraints.free < 1)
     misfit = (modulus * (1 - constraints.free) - constraints.pull).square_()
     return ((misfit * weight).sum((-2, -1)) / (constraints.pull.square() * weight).sum((-2, -1))).sqrt()
-
-
-def _finite(image: Tensor) -> Tensor:
-    return torch.nan_to_num(image, nan=0.0, posinf=0.0, neginf=0.0)
 
 
 def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]:

@@ -16,10 +16,12 @@ import torch
 from napari_i2ipr.data import Status
 from napari_i2ipr.physics.problem import Candidates, generator
 from napari_i2ipr.progress import Event
-from napari_i2ipr.solvers._run import Outcome, each, iterate
+from napari_i2ipr.solvers._run import each, iterate
 from napari_i2ipr.solvers.recipe import Schedule, split, total_iterations
 
 if TYPE_CHECKING:
+    from collections.abc import Callable
+
     from torch import Tensor
 
     from napari_i2ipr.physics.problem import Problem
@@ -53,6 +55,9 @@ class MultiStart:
         Starts with more of their projected energy outside the support rank last.
     threads : int
         CPU threads, 0 for all cores.
+    batch : int
+        Starts iterated together; 0 takes 1 on a CPU, where an image then stays in cache, and all of a
+        measurement elsewhere.
     """
 
     n_starts: int
@@ -64,6 +69,7 @@ class MultiStart:
     tolerance: float = 0.0
     max_outside: float = 0.1
     threads: int = 0
+    batch: int = 0
 
 
 @dataclass
@@ -114,7 +120,7 @@ def initialise(
     work = _Work(problem, settings, seed, on_event, cancel)
     runs = [_Run(b, first_start + k) for b in range(problem.batch) for k in range(settings.n_starts)]
     work.stage("short run", len(runs), settings.short)
-    each(runs, work.short, settings.threads)
+    each(work.groups(runs), work.short, settings.threads)
     kept: list[_Run] = []
     for b in range(problem.batch):
         mine = sorted((run for run in runs if run.position == b), key=_order(settings))
@@ -122,7 +128,7 @@ def initialise(
         for dropped in mine[settings.n_keep :]:
             dropped.g = dropped.image = None
     work.stage("long run", len(kept), settings.long)
-    each(kept, work.long, settings.threads)
+    each(work.groups(kept), work.long, settings.threads)
     rows = [sorted((run for run in kept if run.position == b), key=_order(settings)) for b in range(problem.batch)]
     spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
     return _candidates(rows, spent)
@@ -169,60 +175,81 @@ class _Work:
             self._done += iterations
             self.on_event(Event(self._name, self._done, self._total, score))
 
-    def short(self, run: _Run) -> None:
+    def groups(self, runs: list[_Run]) -> list[list[_Run]]:
+        """Runs of one measurement that are iterated together."""
+        on_cpu = self.problem.amplitude.device.type == "cpu"
+        size = self.settings.batch or (1 if on_cpu else len(runs))
+        mine = [[run for run in runs if run.position == b] for b in range(self.problem.batch)]
+        return [part[i : i + size] for part in mine for i in range(0, len(part), size)]
+
+    def short(self, group: list[_Run]) -> None:
         """From random phases through the short schedule to a score."""
-        constraints = self.held[run.position]
-        run.g = random_start(constraints, self.seed, self.problem.indices[run.position], run.start)
-        outcome = self._iterate(constraints, self.settings.short, run)
-        self._score(run, outcome)
+        constraints = self.held[group[0].position]
+        for run in group:
+            run.g = random_start(constraints, self.seed, self.problem.indices[run.position], run.start)
+        self._iterate(constraints, self.settings.short, group)
+        self._score(group)
 
-    def long(self, run: _Run) -> None:
+    def long(self, group: list[_Run]) -> None:
         """Through the long schedule; the held-out pixels come back for its last part."""
-        total = total_iterations(self.settings.long)
+        schedule, position = self.settings.long, group[0].position
         if not self.settings.hold_out:
-            self._score(run, self._iterate(self.all[run.position], self.settings.long, run))
+            self._iterate(self.all[position], schedule, group)
+            self._score(group)
             return
-        head, tail = split(self.settings.long, total - round(GIVEN_BACK * total))
-        self._score(run, self._iterate(self.held[run.position], head, run))
-        free, score = run.free_score, run.score
-        self._score(run, self._iterate(self.all[run.position], tail, run))
-        run.free_score, run.score = free, score
+        total = total_iterations(schedule)
+        head, tail = split(schedule, total - round(GIVEN_BACK * total))
+        self._iterate(self.held[position], head, group)
+        self._score(group)
+        before = [(run.score, run.free_score) for run in group]
+        self._iterate(self.all[position], tail, group)
+        self._score(group)
+        for run, (score, free_score) in zip(group, before, strict=True):
+            run.score, run.free_score = score, free_score
 
-    def _iterate(self, constraints: Constraints, schedule: Schedule, run: _Run) -> Outcome:
-        if run.g is None:
-            raise RuntimeError("a dropped start was run on")
+    def _iterate(self, constraints: Constraints, schedule: Schedule, group: list[_Run]) -> None:
+        starts = [run.g for run in group if run.g is not None]
+        g = starts[0] if len(starts) == 1 else torch.stack(starts)
         reported = 0
 
         def on_check(done: int, residual: Tensor) -> None:
             nonlocal reported
-            self._ran(done - reported, float(residual))
+            self._ran((done - reported) * len(group), float(residual.min()))
             reported = done
 
-        outcome = iterate(
-            constraints, schedule, run.g, tolerance=self.settings.tolerance, on_check=on_check, cancel=self.cancel
+        out = iterate(
+            constraints, schedule, g, tolerance=self.settings.tolerance, on_check=on_check, cancel=self.cancel
         )
-        self._ran(total_iterations(schedule) - reported, None)
-        run.g, run.image = outcome.iterate, outcome.image
-        run.iterations += outcome.iterations
-        if outcome.status is not Status.DONE:
-            run.status = outcome.status
-        return outcome
+        self._ran((total_iterations(schedule) - reported) * len(group), None)
+        several = g.ndim == 3
+        for k, run in enumerate(group):
+            run.g, run.image = (out.iterate[k], out.image[k]) if several else (out.iterate, out.image)
+            run.iterations += out.iterations
+            if bool(out.diverged[k] if several else out.diverged):
+                run.status = Status.DIVERGED
+            elif out.status is not Status.DONE and run.status is not Status.DIVERGED:
+                run.status = out.status
 
-    def _score(self, run: _Run, outcome: Outcome) -> None:
+    def _score(self, group: list[_Run]) -> None:
+        for run in group:
+            if run.image is not None:
+                self._score_one(run, run.image)
+
+    def _score_one(self, run: _Run, image: Tensor) -> None:
         problem, b = self.problem, run.position
         constraints = self.all[b]
-        modulus = problem.pair.forward(constraints.embed(outcome.image)).abs()
+        modulus = problem.pair.forward(constraints.embed(image)).abs()
         amplitude, measured, held = problem.amplitude[b, 0], problem.measured[b, 0], problem.held_out[b, 0]
         power, misfit = amplitude.square() * self.multiplicity, (modulus - amplitude).square_() * self.multiplicity
         run.residual = float(((misfit * measured).sum() / (power * measured).sum()).sqrt())
-        run.outside = self._outside(constraints, outcome.image, modulus)
+        run.outside = self._outside(constraints, image)
         if self.settings.hold_out:
             run.free_score = float(((misfit * held).sum() / (power * held).sum()).sqrt())
         run.score = run.free_score if self.settings.hold_out else run.residual
         if not np.isfinite(run.score):
             run.score = float("inf")
 
-    def _outside(self, constraints: Constraints, image: Tensor, modulus: Tensor) -> float:
+    def _outside(self, constraints: Constraints, image: Tensor) -> float:
         """Share of the energy of ``P_M`` of the estimate that falls where the support forbids it."""
         projected = constraints.modulus(constraints.embed(image))
         total = float(projected.abs().square().sum())
@@ -232,7 +259,7 @@ class _Work:
         return 1.0 - float(part.abs().square().sum()) / total if total > 0 else 1.0
 
 
-def _order(settings: MultiStart):  # type: ignore[no-untyped-def]
+def _order(settings: MultiStart) -> Callable[[_Run], tuple[bool, float, int]]:
     """Sort key: sound starts before those that fail a guard, each by score, ties by number."""
 
     def key(run: _Run) -> tuple[bool, float, int]:

@@ -1,0 +1,85 @@
+"""Form fields made from `Config`: one source for defaults, ranges, choices and tooltips."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
+
+from magicgui.widgets import ComboBox, SpinBox
+
+if TYPE_CHECKING:
+    from magicgui.widgets.bases import ValueWidget
+    from pydantic import BaseModel
+    from qtpy.QtWidgets import QComboBox
+
+LABELS = {
+    "members": "Candidate sets",
+    "object": "Object",
+    "preset": "Preset",
+    "seed": "Random seed",
+    "support": "Object lies in",
+}
+"""Plain words for fields, where the name itself is not plain enough."""
+
+WORDS = {
+    ("support", "half"): "central half",
+    ("support", "auto"): "automatic outline",
+}
+"""Plain words for choices: (field, choice) -> words."""
+
+
+def label(name: str) -> str:
+    """Label of a field."""
+    return LABELS.get(name, name.replace("_", " ").capitalize())
+
+
+def tooltip(model: type[BaseModel], name: str) -> str:
+    """What a field means, from its description."""
+    return model.model_fields[name].description or label(name)
+
+
+def choices(model: type[BaseModel], name: str) -> list[tuple[str, str]]:
+    """Choices of a field as (words, value), from its type."""
+    annotation = model.model_fields[name].annotation
+    if get_origin(annotation) is not Literal:
+        raise TypeError(f"the field {name!r} has no list of choices")
+    return [(WORDS.get((name, value), value), value) for value in get_args(annotation)]
+
+
+def field(model: type[BaseModel], name: str) -> ValueWidget[Any]:
+    """A widget for an integer or a choice of a settings model, with its range, default and tooltip.
+
+    Parameters
+    ----------
+    model : type of BaseModel
+        `Config` or one of its sections.
+    name : str
+        The field.
+    """
+    info = model.model_fields[name]
+    common: dict[str, Any] = {"name": name, "label": label(name), "value": info.default}
+    widget: ValueWidget[Any]
+    if info.annotation is int:
+        least, most = _range(info.metadata)
+        widget = SpinBox(min=least, max=most, **common)
+    else:
+        widget = ComboBox(choices=choices(model, name), **common)
+        shrinkable(widget)
+    widget.tooltip = tooltip(model, name)
+    return widget
+
+
+def shrinkable(box: ComboBox) -> None:
+    """Let long entries of a combo box not widen the window."""
+    native: QComboBox = box.native
+    native.setSizeAdjustPolicy(native.SizeAdjustPolicy.AdjustToMinimumContentsLengthWithIcon)
+    native.setMinimumContentsLength(14)
+
+
+def _range(metadata: list[Any]) -> tuple[int, int]:
+    """Bounds of an integer field; one without an upper bound ends at that of 64 bits."""
+    bounds: dict[str, int] = {}
+    for item in metadata:
+        bounds |= {key: getattr(item, key) for key in ("ge", "gt", "le", "lt") if hasattr(item, key)}
+    least = bounds.get("ge", bounds.get("gt", -1) + 1)
+    most = bounds.get("le", bounds.get("lt", 2**63) - 1)
+    return least, most

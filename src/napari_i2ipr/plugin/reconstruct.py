@@ -1,0 +1,343 @@
+"""The Reconstruct widget: choose a pattern, run, get reconstruction and uncertainty."""
+
+from __future__ import annotations
+
+import sys
+from collections.abc import Callable
+from contextlib import suppress
+from functools import partial
+from typing import TYPE_CHECKING, Any
+
+from magicgui.widgets import CheckBox, ComboBox
+from napari.layers import Image, Labels, Layer, Shapes
+from napari.utils.notifications import show_error, show_warning
+from qtpy.QtCore import QEvent
+from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+
+from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Config
+from napari_i2ipr.errors import I2IPRError, InputError
+from napari_i2ipr.plugin import form
+from napari_i2ipr.plugin.layers import (
+    LINKED,
+    ObjectGrid,
+    is_pattern,
+    measurement_of,
+    next_run,
+    result_layers,
+    words_of,
+)
+from napari_i2ipr.plugin.regions import labels_of, support_of
+from napari_i2ipr.plugin.state import Progress, RunState
+from napari_i2ipr.plugin.worker import ReconstructTask, Runner, sentence
+
+if TYPE_CHECKING:
+    import napari.viewer
+
+    from napari_i2ipr.data import Reconstruction
+
+STAGES = {
+    "starting": "getting ready (the first run takes a few seconds more)",
+    "short run": "trying random starts",
+    "long run": "following the best starts",
+    "align": "aligning and averaging",
+    "stopping": "stopping",
+}
+"""Plain words for the stages of the engine."""
+
+_FILE = "file"
+_BAR_STEPS = 1000
+
+
+class ReconstructWidget(QWidget):
+    """Runs the pipeline on a layer in the background and adds what comes out as layers.
+
+    Parameters
+    ----------
+    viewer : napari.viewer.Viewer
+        Where the layers are.
+    """
+
+    def __init__(self, viewer: napari.viewer.Viewer) -> None:
+        super().__init__()
+        self.viewer = viewer
+        self.runner = Runner(self)
+        self._source: tuple[str, Any] = ("", None)
+        self._links: list[tuple[Any, Callable[..., Any]]] = []
+        self._make_fields()
+        self._make_buttons()
+        self._lay_out()
+        self._connect()
+        self.refresh()
+        self._show_state()
+
+    # -- what is asked for ----------------------------------------------------------------------
+
+    def _make_fields(self) -> None:
+        self.pattern = ComboBox(choices=self._patterns, nullable=True, label="Pattern")
+        self.pattern.tooltip = "Image layer with the diffraction pattern, or a stack of patterns; it is not changed."
+        self.bad_pixels = ComboBox(choices=self._masks, nullable=True, label="Bad pixels")
+        self.bad_pixels.tooltip = (
+            "Labels layer: everything painted is left free. Without one the file's own mask counts; "
+            "dead, hot and saturated pixels are found in any case."
+        )
+        self.support = ComboBox(choices=self._supports, label=form.label("support"))
+        self.support.tooltip = (
+            "Where the object may be (its support): a part of the frame, or what you drew in a Labels or Shapes layer."
+        )
+        self.object = form.field(Config, "object")
+        self.preset = ComboBox(choices=list(PRESETS), value=DEFAULT_PRESET, label=form.label("preset"))
+        self.preset.tooltip = "How much work to spend on a better result; the default suits most patterns."
+        self.members = form.field(Config, "members")
+        self.seed = form.field(Config, "seed")
+        devices = ["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"]
+        self.device = ComboBox(choices=devices, value="auto", label="Compute on")
+        self.device.tooltip = "auto takes a graphics card (cuda) where there is one, otherwise the processor (cpu)."
+        self.side_by_side = CheckBox(value=True, text="Show the result side by side")
+        self.side_by_side.tooltip = "Hides the pattern and turns on napari's grid when a result comes."
+        for box in (self.pattern, self.bad_pixels, self.support):
+            form.shrinkable(box)
+
+    def _make_buttons(self) -> None:
+        self.run_button = QPushButton("Run")
+        self.run_button.setToolTip("Reconstruct the pattern in the background.")
+        self.cancel_button = QPushButton("Cancel")
+        self.cancel_button.setToolTip("Stop now and show the best estimate so far.")
+        self.bar = QProgressBar()
+        self.bar.setRange(0, _BAR_STEPS)
+        self.bar.setFormat("%p %")
+        self.stage = QLabel()
+        self.stage.setToolTip(
+            "Misfit: how far the best estimate is from the measured amplitudes, 0 = perfect. Noise keeps it above 0."
+        )
+        self.message = QLabel()
+        for text in (self.stage, self.message):
+            text.setWordWrap(True)
+
+    def _lay_out(self) -> None:
+        rows = QFormLayout()
+        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
+        fields = (
+            self.pattern,
+            self.bad_pixels,
+            self.support,
+            self.object,
+            self.preset,
+            self.members,
+            self.seed,
+            self.device,
+        )
+        for widget in fields:
+            name = QLabel(widget.label)
+            name.setToolTip(widget.tooltip or "")
+            rows.addRow(name, widget.native)
+        rows.addRow(self.side_by_side.native)
+        buttons = QHBoxLayout()
+        buttons.addWidget(self.run_button, 2)
+        buttons.addWidget(self.cancel_button, 1)
+        outer = QVBoxLayout(self)
+        outer.addLayout(rows)
+        outer.addLayout(buttons)
+        for widget in (self.bar, self.stage, self.message):
+            outer.addWidget(widget)
+        outer.addStretch()
+        self.setMinimumWidth(280)
+
+    # -- connections: made here, all undone in `close_down` ----------------------------------------
+
+    def _connect(self) -> None:
+        layers, status = self.viewer.layers.events, self.runner.status.events
+        pairs: list[tuple[Any, Callable[..., Any]]] = [
+            *((event, self.refresh) for event in (layers.inserted, layers.removed, layers.reordered)),
+            (layers.renamed, self.refresh),
+            (self.pattern.changed, self._on_pattern),
+            (self.preset.changed, self._on_preset),
+            (self.run_button.clicked, self.run),
+            (self.cancel_button.clicked, self.cancel),
+            (self.runner.delivered, self._on_result),
+            (self.runner.failed, self._on_failed),
+            (status.state, self._show_state),
+            (status.progress, self._show_progress),
+            (status.message, self._show_message),
+        ]
+        for signal, slot in pairs:
+            signal.connect(slot)
+            self._links.append((signal, slot))
+        self.destroyed.connect(partial(_undo, self._links))
+
+    def close_down(self) -> None:
+        """Stop a run and let go of the viewer; called when the widget is closed or taken out of the window."""
+        self.runner.close()
+        _undo(self._links)
+
+    def closeEvent(self, event: Any) -> None:  # noqa: N802
+        """Close down before Qt closes the widget."""
+        self.close_down()
+        super().closeEvent(event)
+
+    def event(self, event: QEvent) -> bool:
+        """Close down when napari takes the widget out of its dock, which sends no close event."""
+        if event.type() == QEvent.Type.ParentChange and self.parent() is None:
+            self.close_down()
+        return bool(super().event(event))
+
+    # -- choices ------------------------------------------------------------------------------------
+
+    def refresh(self, _event: Any = None) -> None:
+        """Follow the layer list."""
+        fresh = self.pattern.value is None
+        for box in (self.pattern, self.bad_pixels, self.support):
+            box.reset_choices()
+        if fresh:
+            self.pattern.value = next((layer for _, layer in reversed(self._patterns())), None)
+        self._show_state()
+
+    def _patterns(self, _box: Any = None) -> list[tuple[str, Any]]:
+        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image) and is_pattern(layer)]
+
+    def _masks(self, _box: Any = None) -> list[tuple[str, Any]]:
+        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Labels)]
+
+    def _supports(self, _box: Any = None) -> list[tuple[str, Any]]:
+        chosen = self.pattern.value
+        known = chosen is not None and words_of(chosen).get("support") is not None
+        drawn = [layer for layer in self.viewer.layers if isinstance(layer, Labels | Shapes)]
+        return [
+            *([("as the file says", _FILE)] if known else []),
+            *form.choices(Config, "support"),
+            *((layer.name, layer) for layer in drawn if words_of(layer).get("kind") != "bad pixels"),
+        ]
+
+    def _on_pattern(self, layer: Any) -> None:
+        """Choose the mask that came with the pattern."""
+        self.support.reset_choices()
+        if layer is not None:
+            group = words_of(layer).get("group")
+            mine = [mask for _, mask in self._masks() if group and words_of(mask).get("group") == group]
+            self.bad_pixels.value = mine[0] if mine else None
+            self.support.value = self.support.choices[0]
+        self._show_state()
+
+    def _on_preset(self, preset: str) -> None:
+        self.members.value = Config.from_preset(preset).members
+
+    # -- running --------------------------------------------------------------------------------------
+
+    def task(self) -> ReconstructTask:
+        """What the form asks for.
+
+        Raises
+        ------
+        I2IPRError
+            When it cannot be run.
+        """
+        layer = self.pattern.value
+        if layer is None:
+            raise InputError("no pattern", expected="an image layer", do="open a diffraction pattern or a sample")
+        config = self._config()
+        measurement = measurement_of(
+            layer, bad_pixels=None if self.bad_pixels.value is None else labels_of(self.bad_pixels.value)
+        )
+        support = self.support.value
+        if support == _FILE:
+            support = words_of(layer)["support"]
+        elif isinstance(support, str):
+            support = None
+        else:
+            support = support_of(support, measurement.frame_shape, ObjectGrid.of(measurement))
+        if support is not None:
+            measurement = measurement_of(layer, bad_pixels=measurement.bad_pixels, support=support)
+        return ReconstructTask(layer.name, measurement, config, self.device.value)
+
+    def _config(self) -> Config:
+        changes = {name: getattr(self, name).value for name in ("object", "members", "seed")}
+        if isinstance(self.support.value, str) and self.support.value != _FILE:
+            changes["support"] = self.support.value
+        return Config.from_preset(self.preset.value, **changes)
+
+    def run(self, _checked: bool = False) -> None:
+        """Start a run with what the form says."""
+        if self.runner.status.running:
+            return
+        try:
+            task = self.task()
+        except I2IPRError as error:
+            self.runner.status.message = sentence(error)
+            self._on_failed(self.runner.status.message)
+            return
+        self._source = (task.name, self.pattern.value)
+        self.runner.start(task)
+
+    def cancel(self, _checked: bool = False) -> None:
+        """Stop the run; what it has found so far is shown."""
+        self.runner.cancel()
+
+    def _on_result(self, result: Reconstruction) -> None:
+        name, source = self._source
+        self._source = ("", None)
+        data = result_layers(result, name, next_run(self.viewer.layers))
+        if self.side_by_side.value and source is not None:
+            source.visible = False
+            if self.bad_pixels.value is not None:
+                self.bad_pixels.value.visible = False
+        added = [Layer.create(*one) for one in data]
+        for layer in added:
+            self.viewer.add_layer(layer)
+        self.viewer.layers.link_layers(added, LINKED)
+        self._show_result(added)
+        self._report(result)
+
+    def _show_result(self, added: list[Layer]) -> None:
+        grid = self.viewer.grid
+        if self.side_by_side.value and not grid.enabled:
+            grid.stride, grid.enabled = -1, True  # the layer on top of the list comes first
+        try:
+            self.viewer.reset_view(layers=added)
+        except TypeError:  # napari before 0.7
+            self.viewer.reset_view()
+
+    def _report(self, result: Reconstruction) -> None:
+        status, scores = self.runner.status, result.scores
+        said = [status.message]
+        if scores.get("r_factor") is not None:
+            said.append(f"R-factor {scores['r_factor']:.3f}, the mean of {len(result.candidates)} candidates.")
+        notes = [str(note) for note in result.provenance.get("notes", ())]
+        status.message = " ".join(said + notes)
+        for note in notes:
+            show_warning(note)
+
+    def _on_failed(self, said: str) -> None:
+        self._source = ("", None)
+        show_error(said)
+
+    # -- what is shown --------------------------------------------------------------------------------
+
+    def _show_state(self, _state: RunState | None = None) -> None:
+        running = self.runner.status.running
+        self.run_button.setEnabled(not running and self.pattern.value is not None)
+        self.cancel_button.setEnabled(running)
+
+    def _show_message(self, said: str) -> None:
+        self.message.setText(said)
+
+    def _show_progress(self, progress: Progress) -> None:
+        self.bar.setValue(round(progress.fraction * _BAR_STEPS))
+        self.stage.setText(_in_words(progress))
+
+
+def _in_words(progress: Progress) -> str:
+    """One line: what is being done, how well it fits, how long it will take."""
+    before, colon, stage = progress.stage.rpartition(": ")
+    parts = [before + colon + STAGES.get(stage, stage)]
+    if progress.score is not None:
+        parts.append(f"misfit {progress.score:.3f}")
+    if progress.seconds_left is not None:
+        parts.append(f"about {progress.seconds_left:.0f} s left")
+    return " · ".join(parts)
+
+
+def _undo(links: list[tuple[Any, Callable[..., Any]]], _sender: Any = None) -> None:
+    """Disconnect everything in the list, once."""
+    while links:
+        signal, slot = links.pop()
+        with suppress(RuntimeError, TypeError, ValueError):  # its sender or receiver is gone already
+            signal.disconnect(slot)

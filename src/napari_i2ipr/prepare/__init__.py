@@ -1,0 +1,349 @@
+"""From what a file holds to what can be reconstructed: refuse, mend, guess - and say each in one sentence.
+
+The rules are those of ``docs/conventions.md``. Nothing here looks at an object: only at the pattern and
+its mask.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field, replace
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from napari_i2ipr.data import MIN_FRAME_PX, Measurement
+from napari_i2ipr.errors import InputError
+from napari_i2ipr.prepare import looks
+from napari_i2ipr.prepare.amplitudes import look_like_amplitudes
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["PREPARED", "condition", "summary"]
+
+PREPARED = "prepared"
+"""Key of `Measurement.provenance` under which `condition` records what it did."""
+
+MAX_MASKED = 0.9
+"""Patterns with a larger share of masked pixels are refused unless allowed."""
+
+CONSTANT = 1e-6
+"""A pattern whose range is below this share of its maximum is constant."""
+
+LARGEST = 1e18
+"""Intensities above this, or maxima below its inverse, overflow or vanish in float32 squares."""
+
+
+@dataclass
+class _Work:
+    """A pattern on its way: values in float64, mask, and what has been said and recorded of it."""
+
+    values: NDArray[np.float64]
+    bad: NDArray[np.bool_]
+    zero: NDArray[np.bool_]
+    masked: bool
+    ceiling: float | None
+    notes: list[str] = field(default_factory=list)
+    record: dict[str, Any] = field(default_factory=dict)
+
+    @classmethod
+    def of(cls, measurement: Measurement) -> _Work:
+        raw = np.asarray(measurement.intensity)
+        mask = measurement.bad_pixels
+        bad = np.zeros(raw.shape, dtype=bool) if mask is None else np.asarray(mask) != 0
+        whole = raw.dtype.kind in "iu"  # detectors flag gaps by negative numbers there
+        ceiling = float(np.iinfo(raw.dtype).max) if whole else None
+        return cls(raw.astype(np.float64), bad, raw <= 0 if whole else raw == 0, mask is not None, ceiling)
+
+    @property
+    def measured(self) -> NDArray[np.float64]:
+        """Values of the pixels that are not bad."""
+        return self.values[~self.bad]
+
+    def each(self, change: Any) -> None:
+        """Move values, mask and zeros in the same way."""
+        self.values, self.bad, self.zero = (np.array(change(a)) for a in (self.values, self.bad, self.zero))
+
+    def drop(self, found: NDArray[np.bool_]) -> int:
+        """Mask pixels and return how many were not masked before."""
+        new = int((found & ~self.bad).sum())
+        self.bad |= found
+        return new
+
+
+def condition(
+    measurement: Measurement,
+    *,
+    amplitude: bool | None = None,
+    center: tuple[float, float] | None = None,
+    invert_mask: bool = False,
+    allow_masked: bool = False,
+    fft_order: bool | None = None,
+) -> tuple[Measurement, tuple[str, ...]]:
+    """Make one pattern ready for reconstruction.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        One pattern ``(y, x)``; of a stack take `Measurement.frame`.
+    amplitude : bool, optional
+        Whether the values are amplitudes, to be squared; guessed when None.
+    center : tuple of float, optional
+        Where the zero frequency lies, ``(y, x)`` in pixels of the stored array. The frame is cropped so
+        that it comes to ``n // 2``; half pixels are rounded up. Scale and alpha follow the crop, so that
+        the object keeps its units.
+    invert_mask : bool
+        Whether non-zero means good in the given mask.
+    allow_masked : bool
+        Whether more than 90 % of the pixels may be masked.
+    fft_order : bool, optional
+        Whether the zero frequency is stored in the corner; guessed when None, never with `center`.
+
+    Returns
+    -------
+    tuple
+        The conditioned measurement (intensities >= 0 in float32, zero frequency at ``n // 2``, a mask
+        for every pixel) and one sentence for everything that was guessed, mended or cut off. What has
+        been conditioned comes back as it is, without a sentence.
+
+    Raises
+    ------
+    InputError
+        If nothing can be reconstructed from it: constant, all zero, all masked, more than 90 % masked;
+        or if a request contradicts the frame, the support or an earlier conditioning.
+    """
+    if len(measurement.shape) != 2:
+        raise InputError(f"a stack of shape {measurement.shape}", expected="one pattern (y, x)", do="take its frames")
+    known = measurement.provenance.get(PREPARED)
+    if known is not None:
+        asked = {"amplitude": amplitude, "fft_order": fft_order, "invert_mask": invert_mask or None}
+        _require_same(known, {**asked, "center": None if center is None else [float(c) for c in center]})
+        allow_masked = allow_masked or bool(known["allow_masked"])
+    work = _Work.of(measurement)
+    if known is None:
+        _crop(work, measurement, center)
+        _mend_mask(work, invert_mask=invert_mask)
+    _mask_non_finite(work)
+    _require_counts(work)
+    if known is None:
+        _mask_saturated(work)
+    _clip_negative(work)
+    if known is None:
+        _mend_order(work, fft_order, centred=center is not None)
+        _square(work, amplitude)
+        _mask_blocks(work)
+    _require_counts(work)
+    if not allow_masked:
+        _require_mostly_measured(work)
+    record = known or {**work.record, "allow_masked": allow_masked, "notes": list(work.notes)}
+    return _result(measurement, work, record), tuple(work.notes)
+
+
+def summary(measurement: Measurement) -> str:
+    """One line in words: size, masked share and why.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        A pattern or a stack, conditioned or not.
+    """
+    size = _size(measurement.frame_shape)
+    if measurement.lead_shape:
+        size = f"{measurement.n_frames} patterns of {size}"
+    share = 0.0 if measurement.bad_pixels is None else _share(measurement.bad_pixels)
+    if share == 0:
+        return f"{size}, nothing masked"
+    known = measurement.provenance.get(PREPARED, {})
+    why = {"given": "given_px", "beamstop/missing": "missing_px", "saturated": "saturated_px", "not finite": "lost_px"}
+    words = ", ".join(f"{name} {_px(known[key])}" for name, key in why.items() if known.get(key))
+    return f"{size}, {share:.2%} masked" + (f" ({words})" if words else "")
+
+
+def _share(bad: Any) -> float:
+    """Share of the pixels that a mask marks, read frame by frame."""
+    marked = sum(int(np.count_nonzero(np.asarray(bad[at]))) for at in np.ndindex(bad.shape[:-2]))
+    return float(marked / np.prod(bad.shape, dtype=np.int64))
+
+
+def _px(n: int) -> str:
+    return f"{n:,} px"
+
+
+def _size(shape: tuple[int, ...]) -> str:
+    return f"{shape[0]} x {shape[1]} px"
+
+
+def _require_same(known: dict[str, Any], asked: dict[str, Any]) -> None:
+    """A request to a conditioned measurement must be the one that was carried out."""
+    for name, value in asked.items():
+        if value is not None and value != known[name]:
+            raise InputError(
+                f"{name} = {value} for a pattern that was prepared with {name} = {known[name]}",
+                expected="the pattern as it was stored",
+                do="start again from the original file",
+            )
+
+
+def _crop(work: _Work, measurement: Measurement, center: tuple[float, float] | None) -> None:
+    """Crop to the largest window with the given centre at ``n // 2``."""
+    work.record["center"] = None if center is None else [float(c) for c in center]
+    if center is None:
+        return
+    shape = work.values.shape
+    rows, columns = (_window(c, n, center) for c, n in zip(center, shape, strict=True))
+    at = rows.start + (rows.stop - rows.start) // 2, columns.start + (columns.stop - columns.start) // 2
+    if at != tuple(center):
+        work.notes.append(f"the centre {tuple(center)} was rounded to the pixel {at}")
+    work.each(lambda a: a[rows, columns])
+    cropped = work.values.shape
+    if cropped == shape:
+        return
+    work.notes.append(f"the frame was cropped from {_size(shape)} to {_size(cropped)} around the given centre")
+    if measurement.support is not None:
+        raise InputError(
+            f"a support of {_size(shape)} for a frame cropped to {_size(cropped)}",
+            expected="a support of the cropped frame",
+            do="give it for the cropped frame, or leave the centre out",
+        )
+
+
+def _window(c: float, n: int, center: tuple[float, float]) -> slice:
+    """The longest run of a side of n pixels that has the pixel next to `c` at its ``length // 2``."""
+    at = int(np.floor(c + 0.5)) if np.isfinite(c) else -1
+    length = max(2 * min(at, n - at), 2 * min(at, n - at - 1) + 1)
+    if length < MIN_FRAME_PX:
+        raise InputError(
+            f"the centre {tuple(center)}",
+            expected=f"a pixel (y, x) of the frame with at least {MIN_FRAME_PX // 2} px around it",
+            do="give where the zero frequency lies in the stored array, counted from 0",
+        )
+    return slice(at - length // 2, at - length // 2 + length)
+
+
+def _mend_mask(work: _Work, *, invert_mask: bool) -> None:
+    """Bring the mask to our sign: on request, or where it marks nearly everything that was counted."""
+    if invert_mask and not work.masked:
+        raise InputError("no mask to invert", expected="a pattern with a mask", do="give the mask, or leave it")
+    share = float(work.bad.mean())
+    inverted = invert_mask or looks.mask_is_inverted(work.values, work.bad)
+    if inverted:
+        work.bad = ~work.bad
+    if inverted and not invert_mask:
+        work.notes.append(
+            f"the mask marks {share:.1%} of the pixels, and nearly all counts lie in them: its sign looked wrong "
+            f"and was inverted, {work.bad.mean():.1%} are masked now"
+        )
+    work.record |= {"invert_mask": inverted, "given_px": int(work.bad.sum())}
+
+
+def _mask_non_finite(work: _Work) -> None:
+    lost = ~np.isfinite(work.values)
+    n = work.drop(lost)
+    work.values[lost] = 0.0
+    work.zero &= ~lost
+    work.record["lost_px"] = n
+    if n and lost.all():
+        raise InputError("a pattern of NaN or infinite values only", expected="counts", do="check the file")
+    if n:
+        work.notes.append(f"{_px(n)} NaN or infinite: masked")
+
+
+def _require_counts(work: _Work) -> None:
+    """Refuse what holds nothing to reconstruct from."""
+    values = work.measured
+    if values.size == 0:
+        raise InputError(
+            "a pattern with all pixels masked",
+            expected="measured pixels",
+            do="check the sign of the mask (--invert-mask)",
+        )
+    low, top = float(values.min()), float(values.max())
+    if top <= 0:
+        what = "zeros only" if low == top == 0 else f"no positive count, the maximum is {top:g}"
+        raise InputError(f"a pattern of {what}", expected="counts", do="check the file and its mask")
+    if top - low <= CONSTANT * top:
+        raise InputError(
+            f"a constant pattern, {top:g} everywhere", expected="a diffraction pattern", do="check the file"
+        )
+    if not 1 / LARGEST < top < LARGEST:
+        raise InputError(f"intensities up to {top:.3g}", expected=f"{1 / LARGEST:g} to {LARGEST:g}", do="rescale them")
+
+
+def _require_mostly_measured(work: _Work) -> None:
+    share = float(work.bad.mean())
+    if share > MAX_MASKED:
+        raise InputError(
+            f"a pattern with {share:.1%} of its pixels masked",
+            expected=f"at most {MAX_MASKED:.0%}",
+            do="check the sign of the mask (--invert-mask), or allow it explicitly",
+        )
+
+
+def _mask_saturated(work: _Work) -> None:
+    """Mask the type's maximum, then a full-scale or shared maximum of what is left."""
+    levels = []
+    n = 0
+    if work.ceiling is not None and work.measured.max() >= work.ceiling:
+        levels.append(work.ceiling)
+        n += work.drop(work.values >= work.ceiling)
+    level = looks.saturation_level(work.measured)
+    if level is not None:
+        levels.append(level)
+        n += work.drop(work.values >= level)
+    work.record["saturated_px"] = n
+    if n:
+        work.notes.append(f"{_px(n)} saturated, at the maximum of {' and '.join(f'{v:g}' for v in levels)}: masked")
+
+
+def _clip_negative(work: _Work) -> None:
+    negative = (work.values < 0) & ~work.bad
+    n = int(negative.sum())
+    work.record["negative_px"] = n
+    if n:
+        work.notes.append(f"{_px(n)} negative, down to {work.values[negative].min():g}: clipped to 0")
+    work.values = work.values.clip(min=0)
+
+
+def _mend_order(work: _Work, fft_order: bool | None, *, centred: bool) -> None:
+    """Move the zero frequency from the corner to ``n // 2``, on request or where the energy says so."""
+    if centred and fft_order:
+        raise InputError("a centre and FFT order", expected="one of them", do="leave one of them out")
+    guessing = fft_order is None and not centred
+    shift = looks.is_fft_ordered(work.values, ~work.bad) if guessing else bool(fft_order)
+    if shift:
+        work.each(np.fft.fftshift)
+    if shift and guessing:
+        work.notes.append("the energy lies in the corners (FFT order): the zero frequency was moved to n // 2")
+    work.record["fft_order"] = shift
+
+
+def _square(work: _Work, amplitude: bool | None) -> None:
+    if amplitude is None:
+        amplitude = not work.record["negative_px"] and look_like_amplitudes(work.values, ~work.bad)
+        if amplitude:
+            work.notes.append("the values look like amplitudes: squared to intensities (--intensity keeps them)")
+    work.record["amplitude"] = bool(amplitude)
+    if amplitude:
+        work.values = work.values**2
+
+
+def _mask_blocks(work: _Work) -> None:
+    """Mask blocks of zeros among counts."""
+    missing, blocks = looks.missing_blocks(work.values, work.zero, work.bad)
+    work.record["missing_px"] = n = work.drop(missing)
+    if n:
+        words = "a block of zeros" if blocks == 1 else f"{blocks} blocks of zeros"
+        work.notes.append(f"{_px(n)} in {words} among counts, missing (beamstop or gaps): masked")
+
+
+def _result(measurement: Measurement, work: _Work, record: dict[str, Any]) -> Measurement:
+    """The conditioned copy; after a crop the object keeps its units and the photons their number."""
+    gain = float(np.prod(work.values.shape) / np.prod(measurement.shape))
+    return replace(
+        measurement,
+        intensity=work.values.astype(np.float32),
+        bad_pixels=work.bad,
+        intensity_scale=measurement.intensity_scale * gain,
+        alpha=None if measurement.alpha is None else measurement.alpha * gain**0.5,
+        provenance={**measurement.provenance, PREPARED: record},
+    )

@@ -1,0 +1,49 @@
+"""One bar from many stages."""
+
+from __future__ import annotations
+
+from itertools import count
+
+import pytest
+
+from napari_i2ipr.config import Config
+from napari_i2ipr.plugin.meter import Meter, image_iterations
+from napari_i2ipr.progress import Event
+
+
+def test_image_iterations() -> None:
+    config = Config.from_preset("fast", initialisation={"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100"})
+    assert image_iterations(config) == 4 * 10 + 4 * 100  # no more are kept than there are
+    assert image_iterations(config.replace(members=3), 5) == 15 * 440
+
+
+def test_fraction_runs_through_all_stages() -> None:
+    meter = Meter(100)
+    events = [
+        Event("short run", 10, 20),
+        Event("short run", 20, 20),
+        Event("long run", 15, 30),
+        Event("long run", 30, 30),
+        Event("short run", 20, 20),
+        Event("long run", 30, 30),
+    ]
+    assert [meter.update(event).fraction for event in events] == pytest.approx([0.1, 0.2, 0.35, 0.5, 0.7, 1.0])
+
+
+def test_never_beyond_the_end() -> None:
+    meter = Meter(10)
+    assert meter.update(Event("long run", 25, 30)).fraction == 1
+
+
+def test_score_is_the_best_of_the_stage() -> None:
+    meter = Meter(100)
+    scores = [("short run", 0.5), ("short run", 0.7), ("short run", None), ("long run", None), ("long run", 0.9)]
+    seen = [meter.update(Event(stage, i + 1, 50, score)).score for i, (stage, score) in enumerate(scores)]
+    assert seen == [0.5, 0.5, 0.5, None, 0.9]
+
+
+def test_time_left() -> None:
+    seconds = count(0, 10)
+    meter = Meter(100, clock=lambda: next(seconds))
+    assert meter.update(Event("long run", 1, 100)).seconds_left is None
+    assert meter.update(Event("long run", 50, 100)).seconds_left == pytest.approx(20)
