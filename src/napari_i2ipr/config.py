@@ -16,8 +16,16 @@ def _as_text(value: Any) -> str:
     return schedule_text(parse_schedule(value))
 
 
+def _as_text_or_empty(value: Any) -> str:
+    return _as_text(value) if value else ""
+
+
 ScheduleText = Annotated[str, BeforeValidator(_as_text)]
 """A schedule in text; lists of stages are accepted and turned into text."""
+
+
+OptionalScheduleText = Annotated[str, BeforeValidator(_as_text_or_empty)]
+"""A schedule in text, or nothing."""
 
 
 def _known_preset(name: str) -> str:
@@ -37,6 +45,12 @@ class Initialisation(_Section):
     short: ScheduleText = Field("HIO:50", description="Schedule of every start before the selection.")
     n_keep: int = Field(10, ge=1, le=1000, description="Starts kept after the short run.")
     long: ScheduleText = Field("HIO:700 ER+acc:300", description="Schedule of the kept starts.")
+    final: OptionalScheduleText = Field(
+        "", description="Schedule of the kept starts after that, once scored and with the held-out pixels given back."
+    )
+    inherit: float = Field(
+        0.8, ge=0, le=1, description="Share of the candidates' blind mean in the starts of the final run."
+    )
     ranking: Literal["free", "residual"] = Field(
         "free", description="Score that selects: misfit on held-out pixels, or the plain residual."
     )
@@ -57,6 +71,11 @@ class Initialisation(_Section):
     def long_schedule(self) -> Schedule:
         """The long run as stages."""
         return parse_schedule(self.long)
+
+    @property
+    def final_schedule(self) -> Schedule:
+        """The final run as stages; none where it is empty."""
+        return parse_schedule(self.final) if self.final else ()
 
 
 class Alignment(_Section):

@@ -140,7 +140,7 @@ def _reconstruct_frame(
     pool = _joined(sets)
     if on_event is not None:
         on_event(Event("align", 0, 1))
-    aligned, weights, mean, spread = _aggregate(pool, config)
+    aligned, weights, mean, spread = _aggregate(problem, pool, config)
     scale = float(problem.scale[0])
     scores = _scores(problem, pool, mean)
     scores |= {"image_iterations": int(sum(int(c.spent[0]) for c in sets)), "solver_seconds": seconds}
@@ -197,6 +197,8 @@ def _candidate_set(
         min(init.n_keep, init.n_starts),
         init.short_schedule,
         init.long_schedule,
+        init.final_schedule,
+        init.inherit,
         hold_out=init.ranking == "free",
         relaxation=init.relaxation,
         tolerance=init.tolerance,
@@ -222,7 +224,7 @@ def _joined(sets: list[Candidates]) -> Candidates:
     )
 
 
-def _aggregate(pool: Candidates, config: Config) -> tuple[Alignment, Tensor, Tensor, Tensor]:
+def _aggregate(problem: Problem, pool: Candidates, config: Config) -> tuple[Alignment, Tensor, Tensor, Tensor]:
     """Aligned candidates, their weights, the weighted mean and the weighted standard deviation."""
     settings = config.aggregation
     aligned = align(
@@ -231,6 +233,7 @@ def _aggregate(pool: Candidates, config: Config) -> tuple[Alignment, Tensor, Ten
         shifts=config.alignment.shifts,
         subpixel=config.alignment.subpixel,
     )
+    aligned = replace(aligned, images=problem.constrain(aligned.images))
     keep = (aligned.margin >= settings.min_twin_margin) & (pool.outside[0] <= settings.max_outside)
     if int(keep.sum()) < 2:
         keep = torch.ones_like(keep)

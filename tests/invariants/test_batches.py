@@ -13,7 +13,7 @@ from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
 from napari_i2ipr.solvers.recipe import parse_schedule
 
-SETTINGS = MultiStart(5, 3, parse_schedule("HIO:30"), parse_schedule("HIO:80 ER+acc:40 RAAR+avg:30 DM:10"), threads=2)
+SETTINGS = MultiStart(4, 2, parse_schedule("HIO:10"), parse_schedule("HIO:20 ER+acc:20 RAAR+avg:10 DM:5"), threads=2)
 KINDS = pytest.mark.parametrize("real", [True, False], ids=["real", "complex"])
 FRAMES = pytest.mark.parametrize("frame", [(33, 40), (45, 38), (32, 32)], ids=str)
 
@@ -44,7 +44,7 @@ def test_bits_do_not_depend_on_the_batch(
     settings = dataclasses.replace(SETTINGS, hold_out=hold_out)
     problem, _ = make_problem(frame, real=real, batch=3, alpha=0.1, seed=7, indices=(4, 0, 9))
     together = initialise(problem, settings, seed=7)
-    assert together.images.shape[:2] == (3, 3)
+    assert together.images.shape[:2] == (3, 2)
     for b in range(3):
         assert_same_bits(part(together, b), initialise(problem.select(b), settings, seed=7))
 
@@ -72,6 +72,19 @@ def test_bits_do_not_depend_on_the_threads(make_problem: Callable[..., Any], fra
     first = initialise(problem, dataclasses.replace(SETTINGS, threads=1), seed=7)
     for threads in (2, 3, 0):
         assert_same_bits(first, initialise(problem, dataclasses.replace(SETTINGS, threads=threads), seed=7))
+
+
+@KINDS
+@FRAMES
+@pytest.mark.parametrize("tolerance", [0.0, 0.3], ids=["all iterations", "tolerance"])
+def test_bits_do_not_depend_on_how_many_starts_are_iterated_together(
+    make_problem: Callable[..., Any], frame: tuple[int, int], real: bool, tolerance: float
+) -> None:
+    problem, _ = make_problem(frame, real=real, batch=2, alpha=0.1)
+    settings = dataclasses.replace(SETTINGS, tolerance=tolerance, long=parse_schedule("HIO:50 ER+acc:170 RAAR+avg:20"))
+    first = initialise(problem, dataclasses.replace(settings, batch=1), seed=7)
+    for batch in (2, 3, 4):
+        assert_same_bits(first, initialise(problem, dataclasses.replace(settings, batch=batch), seed=7))
 
 
 def test_bits_do_not_depend_on_the_thread_setting_of_torch(make_problem: Callable[..., Any]) -> None:

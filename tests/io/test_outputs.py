@@ -138,6 +138,20 @@ def test_forbidden_directory(tmp_path: Path, what: Measurement, suffix: str) -> 
 
 
 @each
+def test_refused_directory(tmp_path: Path, what: Measurement, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """The same for root, before any work is done."""
+
+    def refuse(*args: object, **kwargs: object) -> None:
+        raise PermissionError(13, "Permission denied")
+
+    monkeypatch.setattr("napari_i2ipr.io._atomic.tempfile.TemporaryFile", refuse)
+    for attempt in (io.write, lambda obj, at: io.check_output(at, type(obj))):
+        with pytest.raises(OutputError, match="Permission denied"):
+            attempt(what, tmp_path / f"out{suffix}")
+    assert names(tmp_path) == []
+
+
+@each
 def test_full_disk(tmp_path: Path, what: Measurement, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
     """The final rename fails: nothing new is left, and the earlier output is still there."""
     path = io.write(what, tmp_path / f"out{suffix}")

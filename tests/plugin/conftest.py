@@ -18,8 +18,6 @@ if importlib.util.find_spec("napari") is None:
 GEOMETRY = Geometry(wavelength_m=1e-10, distance_m=1.0, pixel_size_m=(50e-6, 100e-6))
 TINY = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:30 ER:5"}}
 ENDLESS = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:2000000"}}
-RUN_MS = 60_000
-"""Longest wait for a tiny run; the first one imports torch."""
 
 
 def pattern(shape: tuple[int, int] = (40, 48)) -> np.ndarray:
@@ -61,7 +59,7 @@ def no_job_left() -> Iterator[None]:
     from superqt.utils import FunctionWorker
 
     yield
-    assert QThreadPool.globalInstance().waitForDone(RUN_MS)
+    assert QThreadPool.globalInstance().waitForDone(10_000)
     FunctionWorker._worker_set.clear()
 
 

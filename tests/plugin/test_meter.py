@@ -12,7 +12,9 @@ from napari_i2ipr.progress import Event
 
 
 def test_image_iterations() -> None:
-    config = Config.from_preset("fast", initialisation={"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100"})
+    config = Config.from_preset(
+        "fast", initialisation={"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100"}
+    )
     assert image_iterations(config) == 4 * 10 + 4 * 100  # no more are kept than there are
     assert image_iterations(config.replace(members=3), 5) == 15 * 440
 

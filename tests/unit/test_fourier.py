@@ -8,7 +8,7 @@ from typing import Any
 import pytest
 import torch
 
-from napari_i2ipr.physics.fourier import FourierPair, dense, like
+from napari_i2ipr.physics.fourier import FourierPair, dense, like, ring_mean, rings
 
 FRAMES = [(33, 40), (40, 33), (21, 19), (18, 18), (1, 5), (4, 1)]
 
@@ -107,3 +107,26 @@ def test_a_spectrum_and_values_laid_out_like_it_meet_element_by_element(
     expected = spectrum * ramp
     dense(spectrum).mul_(dense(like(ramp.expand(spectrum.shape), spectrum)))
     torch.testing.assert_close(spectrum, expected)
+
+
+@every_frame
+@both_kinds
+def test_rings_hold_frequencies_of_one_length(frame: tuple[int, int], half: bool) -> None:
+    pair = FourierPair(frame, half)
+    full = pair.expand(rings(pair))
+    short = min(frame)
+    for y in range(frame[0]):
+        for x in range(frame[1]):
+            fy, fx = min(y, frame[0] - y) / frame[0], min(x, frame[1] - x) / frame[1]
+            assert abs(int(full[y, x]) - short * (fy**2 + fx**2) ** 0.5) <= 0.5 + 1e-4
+
+
+def test_the_mean_of_a_ring_counts_valid_pixels_only() -> None:
+    pair = FourierPair((21, 18))
+    ring = rings(pair)
+    values = torch.rand(pair.spectrum_shape, generator=torch.Generator().manual_seed(0))
+    where = (torch.rand(values.shape, generator=torch.Generator().manual_seed(1)) > 0.5) & (ring != 4)
+    mean = ring_mean(values, where, ring)
+    assert mean[4] == 0
+    for number in (1, 3, 7):
+        torch.testing.assert_close(mean[number], values[where & (ring == number)].mean())

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import math
 from collections.abc import Callable
 from typing import Any
@@ -216,3 +217,44 @@ def test_agreement_by_hand_over_valid_pixels_of_the_full_frame(
     r_factor, chi = problem.agreement(image)
     assert r_factor == pytest.approx(misfit.sum() / amplitude.sum(), rel=1e-4)
     assert chi == pytest.approx(math.sqrt((misfit**2).sum() / (amplitude**2).sum()), rel=1e-4)
+
+
+@both_kinds
+def test_without_relaxation_or_noise_every_modulus_is_trusted(make_problem: Callable[..., Any], real: bool) -> None:
+    unknown, _ = make_problem((33, 40), real=real)
+    known, _ = make_problem((33, 40), real=real, alpha=0.1)
+    known = dataclasses.replace(known, alpha=torch.tensor([0.2]))
+    assert torch.equal(known.trust(0.0), torch.ones_like(known.amplitude))
+    nothing = dataclasses.replace(unknown, alpha=torch.tensor([torch.nan]))
+    for problem in (nothing, dataclasses.replace(unknown, alpha=torch.tensor([0.0]))):
+        assert torch.equal(problem.trust(1.0), torch.ones_like(problem.amplitude))
+
+
+@both_kinds
+def test_trust_is_the_weight_of_wiener_by_hand(make_problem: Callable[..., Any], real: bool) -> None:
+    frame = (33, 40)
+    measured = torch.ones(frame, dtype=torch.bool)
+    measured[:3, :4] = False
+    problem, _ = make_problem(frame, real=real, batch=2, alpha=0.1, measured=measured)
+    problem = dataclasses.replace(problem, alpha=torch.tensor([0.4, torch.nan]))
+    trust = problem.trust(1.5)
+    assert float(trust.min()) >= 0
+    assert float(trust.max()) <= 1
+    assert torch.equal(trust[1], torch.ones_like(trust[1]))
+    radius = torch.hypot(torch.fft.fftfreq(33)[:, None], torch.fft.fftfreq(40)[None]) * 33
+    ring = problem.pair.crop(radius.round() == 12)
+    power = problem.amplitude[0, 0].square()[ring & problem.measured[0, 0]].mean()
+    variance = 0.4**2 / (2 if real else 1)
+    expected = (power - variance) / (power - variance + 1.5 * variance)
+    torch.testing.assert_close(trust[0, 0][ring], expected.expand(int(ring.sum())), rtol=1e-4, atol=1e-5)
+
+
+def test_trust_becomes_the_weight_of_the_modulus_projection(make_problem: Callable[..., Any]) -> None:
+    problem, _ = make_problem((33, 40), alpha=0.1)
+    problem = dataclasses.replace(problem, alpha=torch.tensor([0.4]))
+    relaxed = problem.constraints(hold_out=True, relaxation=1.0, one=0)
+    expected = 1 - problem.trust(1.0)[0, 0] * ~problem.held_out[0, 0]
+    torch.testing.assert_close(relaxed.free, expected)
+    torch.testing.assert_close(relaxed.pull, (1 - expected) * problem.amplitude[0, 0])
+    together = problem.constraints(hold_out=True, relaxation=1.0)
+    assert torch.equal(together.free[0, 0], relaxed.free)

@@ -21,7 +21,7 @@ def read_settings(file: Path | None, preset: str | None, *, schedule: str | None
     preset : str or None
         Name of a preset, where there is no file.
     schedule : str or None
-        The long run, in text.
+        The whole run of the kept starts, in text; there is no final run then.
     **changes
         Top-level fields; those that are None stay as they are.
 
@@ -41,7 +41,7 @@ def read_settings(file: Path | None, preset: str | None, *, schedule: str | None
     wanted = {name: value for name, value in changes.items() if value is not None}
     if schedule is not None:
         parse_schedule(schedule)
-        wanted["initialisation"] = {"long": schedule}
+        wanted["initialisation"] = {"long": schedule, "final": ""}
     return settings.replace(**wanted) if wanted else settings
 
 

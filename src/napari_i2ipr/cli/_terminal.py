@@ -69,7 +69,7 @@ def _warnings_as_lines() -> Iterator[None]:
     """Every warning in one line on standard error, each text once."""
     seen: set[str] = set()
 
-    def show(*details: Any) -> None:
+    def show(*details: Any, **_: Any) -> None:
         message, category, filename, line = details[:4]
         text = " ".join(str(message).split())
         if text not in seen:

@@ -60,8 +60,9 @@ def score_rows(scores: dict[str, Any]) -> dict[str, str]:
 def transform(scores: dict[str, Any]) -> str:
     """What was undone to match the truth, in words."""
     y, x = scores.get("shift_px", (0, 0))
-    turned = "turned by 180 degrees" if scores.get("flipped") else "not turned"
-    return f"{turned}, shifted by {y} px down and {x} px right"
+    turned = "turned by 180 degrees" if scores.get("flipped") else ""
+    moved = f"shifted by {y} px in y and {x} px in x" if y or x else ""
+    return " and ".join(filter(None, (turned, moved))) or "nothing: it lies as the truth does"
 
 
 def _percent(share: float) -> str:

@@ -152,6 +152,11 @@ class Problem:
             amplitude, weight = amplitude[one, 0], weight[one, 0]
         return Constraints.build(self.pair, amplitude, weight, self.box, self.inside, nonnegative=self.nonnegative)
 
+    def constrain(self, images: Tensor) -> Tensor:
+        """Images ``(..., h, w)`` held to the support and, where it applies, to non-negative values."""
+        images = images.clamp(min=0) if self.nonnegative else images
+        return images if self.inside is None else images * self.inside
+
     def trust(self, relaxation: float) -> Tensor:
         """Weight of the measured modulus, ``P / (P + relaxation * v)``, 0 ... 1, ``(B, 1, y, kx)``.
 

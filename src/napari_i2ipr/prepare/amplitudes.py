@@ -58,7 +58,19 @@ _ENOUGH_PX = 500
 """Fewest pixels for a verdict."""
 
 _MOST_LEVELS = 4096
-"""As many of the lowest levels are compared with a lattice."""
+"""As many of the lowest levels are compared with a lattice of equal steps."""
+
+_ROUNDING = 5e-7
+"""Relative error of the square of a float32 root."""
+
+_OFF_LATTICE = 0.1
+"""A gap between levels is off the lattice when it misses a multiple of the step by more steps than this."""
+
+_ON_LATTICE_SHARE = 0.98
+"""Share of the gaps on the lattice that makes one."""
+
+_NEAR_STEPS = 20.5
+"""Gaps of fewer steps give the step, gaps of fewer than its square are looked at."""
 
 
 def look_like_amplitudes(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> bool:
@@ -73,7 +85,7 @@ def look_like_amplitudes(values: NDArray[np.float64], measured: NDArray[np.bool_
     """
     window = tuple(slice(max(n // 2 - _WINDOW_PX // 2, 0), n // 2 + _WINDOW_PX // 2) for n in values.shape)
     values, measured = values[window], measured[window]
-    levels = np.unique(values[measured])[: 2 * _MOST_LEVELS]
+    levels = np.unique(values[measured])[:_MOST_LEVELS]
     levels = np.concatenate([[0.0], levels[levels > 0]])
     if _on_lattice(levels):
         return False
@@ -96,19 +108,18 @@ def look_like_amplitudes(values: NDArray[np.float64], measured: NDArray[np.bool_
 
 
 def _on_lattice(levels: NDArray[np.float64]) -> bool:
-    """Whether the differences of ascending levels are multiples of one step."""
-    tolerance = 5e-7  # float32 and a square
-    gaps = np.diff(levels)
-    gaps = gaps[gaps > tolerance * levels[1:]][:_MOST_LEVELS]
-    if gaps.size == 0:
+    """Whether ascending levels lie at multiples of one step, as far as float32 can tell."""
+    gaps, rounding = np.diff(levels), _ROUNDING * levels[1:]
+    if not gaps.size or not (gaps > rounding).any():
         return True
-    step = float(gaps.min())
-    few = gaps < 20.5 * step
-    if few.mean() < 0.9:
+    step = float(gaps[gaps > rounding].min())
+    gaps = gaps[(gaps > rounding) & (rounding < _OFF_LATTICE * step / 2)]
+    near = gaps[gaps < _NEAR_STEPS * step]
+    if not near.size:
         return False
-    step = float(np.median(gaps[few] / np.round(gaps[few] / step)))
-    q = gaps[few] / step
-    return bool((np.abs(q - np.round(q)) < 0.1).mean() > 0.98)
+    step = float(np.median(near / np.round(near / step)))
+    q = gaps[gaps < _NEAR_STEPS**2 * step] / step
+    return bool((np.abs(q - np.round(q)) < _OFF_LATTICE).mean() > _ON_LATTICE_SHARE)
 
 
 @dataclass(frozen=True)

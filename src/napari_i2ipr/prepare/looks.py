@@ -13,8 +13,8 @@ if TYPE_CHECKING:
 INVERTED_SHARE = 0.5
 """A mask can only look inverted when it marks more than this share of the pixels."""
 
-INVERTED_COUNTS = 0.9
-"""... and when the pixels it marks hold more than this share of the counts."""
+INVERTED_AMPLITUDE = 0.9
+"""... and when the pixels it marks hold more than this share of the summed roots of the counts."""
 
 FULL_SCALE = frozenset(float(kind(2**n - 1)) for n in (8, *range(10, 33, 2)) for kind in (np.float64, np.float32))
 """Maxima at which detectors end, 2^n - 1, also as float32 rounds them."""
@@ -64,9 +64,9 @@ def mask_is_inverted(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> boo
     """
     if bad.mean() <= INVERTED_SHARE or bad.all():
         return False
-    counts = np.where(np.isfinite(values), values, 0.0).clip(min=0)
-    total, kept = float(counts.sum()), counts[~bad]
-    return total > 0 and (float(counts[bad].sum()) > INVERTED_COUNTS * total or float(np.ptp(kept)) == 0)
+    amplitude = np.sqrt(np.where(np.isfinite(values), values, 0.0).clip(min=0))
+    total, kept = float(amplitude.sum()), amplitude[~bad]
+    return total > 0 and (float(amplitude[bad].sum()) > INVERTED_AMPLITUDE * total or float(np.ptp(kept)) == 0)
 
 
 def saturation_level(values: NDArray[np.float64]) -> float | None:

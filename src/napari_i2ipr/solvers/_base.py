@@ -27,6 +27,9 @@ class Method:
         """One update of `g`, shape ``(..., y, x)``, in place; returns ``P_M g`` of the old `g`."""
         raise TypeError(f"{type(self).__name__} has no step of its own")
 
+    def finish(self, g: Tensor, constraints: Constraints, memory: Any) -> None:
+        """Leave in `g`, in place, what the next stage starts from; the last iterate by default."""
+
     def estimate(self, g: Tensor, constraints: Constraints, memory: Any) -> Tensor:
         """The image that the iterate stands for, ``P_S P_M g`` in the box, ``(..., h, w)``."""
         return constraints.crop(constraints.modulus(g))

@@ -139,6 +139,7 @@ def iterate(
             if bool((best.diverged | (residual <= tolerance)).all()):
                 return best.outcome(estimate, g, residual, done, Status.CONVERGED)
         estimate = stage.method.estimate(g, constraints, memory)
+        stage.method.finish(g, constraints, memory)
     if done % CHECK_EVERY:
         residual = chi(constraints, estimate)
         best.offer(estimate, residual, g)

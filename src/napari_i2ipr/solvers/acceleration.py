@@ -90,6 +90,10 @@ class Averaged(Method):
 
     method: Method
 
+    def finish(self, g: Tensor, constraints: Constraints, memory: _Average) -> None:
+        """Leave the mean in `g`."""
+        g.copy_(constraints.embed(self.estimate(g, constraints, memory)))
+
     def init(self, g: Tensor, constraints: Constraints) -> _Average:
         """An empty mean."""
         return _Average(self.method.init(g, constraints))

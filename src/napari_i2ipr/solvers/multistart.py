@@ -15,6 +15,7 @@ import torch
 
 from napari_i2ipr.data import Status
 from napari_i2ipr.physics.problem import Candidates, generator
+from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.progress import Event
 from napari_i2ipr.solvers._run import each, iterate
 from napari_i2ipr.solvers.recipe import Schedule, split, total_iterations
@@ -43,8 +44,12 @@ class MultiStart:
     ----------
     n_starts, n_keep : int
         Starts of the short run and how many of them go on.
-    short, long : Schedule
-        Schedules of the two runs.
+    short, long, final : Schedule
+        Schedules: of every start, of the kept ones, and of these again once they have been scored and
+        the held-out pixels are given back (may be empty).
+    inherit : float
+        Share of the candidates' blind mean in the starts of the final run, 0 ... 1; the rest is the
+        candidate itself.
     hold_out : bool
         Rank by the free pixels; otherwise by the residual of all.
     relaxation : float
@@ -64,6 +69,8 @@ class MultiStart:
     n_keep: int
     short: Schedule
     long: Schedule
+    final: Schedule = ()
+    inherit: float = 0.8
     hold_out: bool = True
     relaxation: float = 0.0
     tolerance: float = 0.0
@@ -130,6 +137,11 @@ def initialise(
     work.stage("long run", len(kept), settings.long)
     each(work.groups(kept), work.long, settings.threads)
     rows = [sorted((run for run in kept if run.position == b), key=_order(settings)) for b in range(problem.batch)]
+    if settings.final and not (cancel is not None and cancel.is_set()):
+        for row in rows:
+            work.second_generation(row)
+        work.stage("final run", len(kept), settings.final)
+        each(work.groups(kept), work.final, settings.threads)
     spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
     return _candidates(rows, spent)
 
@@ -201,11 +213,31 @@ class _Work:
         head, tail = split(schedule, total - round(GIVEN_BACK * total))
         self._iterate(self.held[position], head, group)
         self._score(group)
+        self._go_on(group, tail)
+
+    def second_generation(self, row: list[_Run]) -> None:
+        """Start the final run of one measurement's candidates, best first, near their blind mean."""
+        if self.settings.inherit == 0:
+            return
+        images = torch.stack([run.image for run in row if run.image is not None])
+        aligned = self.problem.constrain(align(images).images)
+        share = self.settings.inherit
+        mixed = share * aligned.mean(0) + (1 - share) * aligned
+        for run, image in zip(row, mixed, strict=True):
+            run.g = self.all[run.position].embed(image)
+
+    def final(self, group: list[_Run]) -> None:
+        """Through the final schedule with all pixels; scores that rank stay those of the long run."""
+        self._go_on(group, self.settings.final)
+
+    def _go_on(self, group: list[_Run], schedule: Schedule) -> None:
+        """Iterate scored runs with all pixels; free scores, which mean nothing then, stay as they are."""
         before = [(run.score, run.free_score) for run in group]
-        self._iterate(self.all[position], tail, group)
+        self._iterate(self.all[group[0].position], schedule, group)
         self._score(group)
-        for run, (score, free_score) in zip(group, before, strict=True):
-            run.score, run.free_score = score, free_score
+        if self.settings.hold_out:
+            for run, (score, free_score) in zip(group, before, strict=True):
+                run.score, run.free_score = score, free_score
 
     def _iterate(self, constraints: Constraints, schedule: Schedule, group: list[_Run]) -> None:
         starts = [run.g for run in group if run.g is not None]

@@ -1,0 +1,289 @@
+"""The Reconstruct widget, driven in a real viewer."""
+
+from __future__ import annotations
+
+import gc
+import subprocess
+import sys
+import weakref
+from collections.abc import Callable
+from dataclasses import replace
+from typing import Any
+
+import numpy as np
+import pytest
+from napari.layers import Labels, Shapes
+from pytestqt.qtbot import QtBot
+
+from napari_i2ipr.data import Measurement
+from napari_i2ipr.plugin.layers import words_of
+from napari_i2ipr.plugin.state import RunState
+
+Opened = Callable[..., tuple[Any, Any]]
+
+RUN_MS = 60_000
+"""Longest wait for a tiny run; the first one imports torch."""
+
+
+def finish(qtbot: QtBot, widget: Any) -> None:
+    """Wait for the end of a run."""
+    qtbot.waitUntil(lambda: widget.runner._job is None, timeout=RUN_MS)
+
+
+def started(qtbot: QtBot, widget: Any) -> None:
+    """Run, and wait for the first iterations."""
+    widget.run()
+    qtbot.waitUntil(lambda: widget.runner.status.progress.score is not None, timeout=RUN_MS)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_run(qtbot: QtBot, open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    pattern, mask = viewer.layers
+    before = pattern.data.copy(), mask.data.copy(), dict(pattern.metadata), pattern.contrast_limits
+    assert (widget.pattern.value.name, widget.bad_pixels.value.name) == ("small", "bad pixels (small)")
+    widget.run_button.click()
+    assert not widget.run_button.isEnabled()
+    assert widget.cancel_button.isEnabled()
+    finish(qtbot, widget)
+
+    assert widget.runner.status.state is RunState.DONE, widget.runner.status.message
+    assert widget.run_button.isEnabled()
+    names = [layer.name for layer in viewer.layers[2:]]
+    assert names == ["uncertainty 1 (small)", "reconstruction 1 (small)"]
+    for layer in viewer.layers[2:]:
+        assert layer.data.shape == (20, 24)
+        assert [str(unit) for unit in layer.units] == ["nanometer", "nanometer"]
+        np.testing.assert_allclose(layer.scale, (1e-10 / (40 * 50e-6) * 1e9, 1e-10 / (48 * 100e-6) * 1e9))
+        assert layer.axis_labels == ("y", "x")
+    words = words_of(viewer.layers[-1])
+    assert words["provenance"]["config"]["preset"] == "fast"
+    assert words["provenance"]["input"]["source"] == "test"
+    assert "R-factor" in widget.message.text()
+
+    np.testing.assert_array_equal(pattern.data, before[0])
+    np.testing.assert_array_equal(mask.data, before[1])
+    assert (pattern.metadata, pattern.contrast_limits) == before[2:]
+    viewer.layers[-1].translate = (5, 7)
+    np.testing.assert_array_equal(viewer.layers[-2].translate, (5, 7))
+
+
+@pytest.mark.usefixtures("tiny")
+def test_second_run_is_the_same_and_adds_layers(qtbot: QtBot, open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    widget.seed.value = 7
+    for _ in range(2):
+        widget.run()
+        finish(qtbot, widget)
+    assert viewer.layers[-1].name == "reconstruction 2 (small)"
+    np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers[-3].data)
+    assert words_of(viewer.layers[-1])["provenance"]["config"]["seed"] == 7
+
+
+@pytest.mark.usefixtures("tiny")
+def test_complex_stack(qtbot: QtBot, open_widget: Opened, measurement: Measurement) -> None:
+    frames = np.stack([measurement.intensity, measurement.intensity[::-1]])
+    viewer, widget = open_widget(replace(measurement, intensity=frames, axes=("t", "y", "x")))
+    widget.object.value = "complex"
+    widget.run()
+    finish(qtbot, widget)
+    assert [layer.name.split()[0] for layer in viewer.layers[2:]] == ["uncertainty", "phase", "amplitude"]
+    assert viewer.layers[-1].axis_labels == ("t", "y", "x")
+    assert viewer.layers[-1].data.shape == (2, 20, 24)
+
+
+@pytest.mark.usefixtures("tiny")
+@pytest.mark.parametrize("kind", ["labels", "shapes"])
+def test_drawn_support(qtbot: QtBot, open_widget: Opened, kind: str) -> None:
+    viewer, widget = open_widget()
+    pattern = viewer.layers[0]
+    if kind == "labels":
+        inside = np.zeros((40, 48), np.uint8)
+        inside[12:28, 14:34] = 1
+        viewer.add_layer(Labels(inside, name="inside"))
+    else:
+        box = np.array([[11.5, 13.5], [11.5, 33.5], [27.5, 33.5], [27.5, 13.5]])
+        viewer.add_layer(Shapes([box * pattern.scale], shape_type="polygon", name="inside", units=pattern.units))
+    widget.support.value = viewer.layers["inside"]
+    widget.run()
+    finish(qtbot, widget)
+    assert words_of(viewer.layers[-1])["result"].box == (12, 14, 16, 20)
+
+
+@pytest.mark.usefixtures("tiny")
+def test_support_of_the_file(open_widget: Opened, measurement: Measurement) -> None:
+    inside = np.zeros((40, 48), bool)
+    inside[12:28, 14:34] = True
+    _, widget = open_widget(replace(measurement, support=inside))
+    assert widget.support.value == "file"
+    np.testing.assert_array_equal(widget.task().measurement.support, inside)
+    widget.support.value = "auto"
+    assert widget.task().measurement.support is None
+    assert widget.task().config.support == "auto"
+
+
+@pytest.mark.usefixtures("tiny")
+def test_painted_mask_counts(open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    viewer.layers[1].data[10, 10] = 5
+    assert widget.task().measurement.bad_pixels[10, 10]
+    widget.bad_pixels.value = None
+    assert not widget.task().measurement.bad_pixels[10, 10]  # the file's own
+
+
+@pytest.mark.usefixtures("endless")
+def test_cancel_keeps_what_was_found(qtbot: QtBot, open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    started(qtbot, widget)
+    widget.cancel_button.click()
+    qtbot.waitUntil(lambda: not widget.runner.status.running, timeout=2_000)
+    assert widget.runner.status.state is RunState.STOPPED
+    assert words_of(viewer.layers[-1])["status"] == "CANCELLED"
+    assert "Stopped" in widget.message.text()
+    assert widget.run_button.isEnabled()
+
+
+@pytest.mark.usefixtures("endless")
+def test_cancel_at_once_says_so(qtbot: QtBot, open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    widget.run()
+    widget.cancel()
+    finish(qtbot, widget)
+    assert widget.runner.status.state is RunState.STOPPED
+    assert len(viewer.layers) == 2
+    assert "before there was anything" in widget.message.text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_error_reaches_the_user(qtbot: QtBot, open_widget: Opened, monkeypatch: pytest.MonkeyPatch) -> None:
+    from napari.utils.notifications import notification_manager
+
+    import napari_i2ipr.pipeline
+
+    def broken(*_: Any, **__: Any) -> None:
+        raise RuntimeError("CUDA error: an illegal memory access\nsecond line")
+
+    _, widget = open_widget()
+    with monkeypatch.context() as patched:
+        patched.setattr(napari_i2ipr.pipeline, "reconstruct", broken)
+        widget.run()
+        finish(qtbot, widget)
+    assert widget.runner.status.state is RunState.CRASHED
+    assert "RuntimeError: CUDA error: an illegal memory access" in widget.message.text()
+    assert notification_manager.records[-1].message == widget.message.text()
+    assert widget.run_button.isEnabled()
+    widget.run()
+    finish(qtbot, widget)
+    assert widget.runner.status.state is RunState.DONE
+
+
+@pytest.mark.usefixtures("tiny")
+def test_bad_input_is_one_sentence(qtbot: QtBot, open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(np.zeros((20, 20)), name="empty")
+    widget.pattern.value = viewer.layers["empty"]
+    widget.run()
+    finish(qtbot, widget)
+    assert widget.runner.status.state is RunState.CRASHED
+    assert widget.message.text().startswith("Got ")
+    widget.pattern.value = viewer.layers["small"]
+    widget.bad_pixels.value = viewer.add_labels(np.zeros((8, 8), np.uint8), name="wrong shape")
+    widget.run()
+    assert not widget.runner.status.running
+    assert "a mask of shape (8, 8)" in widget.message.text()
+
+
+def test_choices_follow_the_layers(open_widget: Opened) -> None:
+    viewer, widget = open_widget()
+    viewer.add_image(np.zeros((32, 32)), name="another")
+    assert {layer.name for layer in widget.pattern.choices if layer} == {"small", "another"}
+    assert widget.pattern.value.name == "small"
+    viewer.layers["another"].name = "renamed"
+    assert "renamed" in [name for name, _ in widget._patterns()]
+    viewer.layers.clear()
+    assert widget.pattern.value is None
+    assert not widget.run_button.isEnabled()
+
+
+def test_preset_brings_its_members(open_widget: Opened) -> None:
+    _, widget = open_widget()
+    widget.preset.value = "best"
+    assert widget.members.value == 6
+
+
+@pytest.mark.usefixtures("endless")
+def test_window_answers_while_a_job_runs(qtbot: QtBot, open_widget: Opened) -> None:
+    from time import perf_counter
+
+    from qtpy.QtCore import QTimer
+
+    _, widget = open_widget()
+    started(qtbot, widget)  # torch is loaded: its import is measured in test_first_run_does_not_freeze
+    ticks: list[float] = []
+    timer = QTimer()
+    timer.timeout.connect(lambda: ticks.append(perf_counter()))
+    timer.start(10)
+    qtbot.wait(2_000)
+    timer.stop()
+    gaps = np.diff(ticks)
+    assert gaps.max() < 0.3
+    widget.cancel()
+    finish(qtbot, widget)
+
+
+@pytest.mark.usefixtures("endless")
+@pytest.mark.parametrize("how", ["viewer", "dock"])
+def test_closed_during_a_run(
+    qtbot: QtBot, no_job_left: None, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str
+) -> None:
+    from qtpy.QtCore import QThreadPool
+
+    viewer = make_napari_viewer()
+    viewer.add_image(measurement.intensity)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-i2ipr", "Reconstruct")
+    widget.preset.value = "fast"
+    started(qtbot, widget)
+    if how == "viewer":
+        viewer.close()
+    else:
+        viewer.window.remove_dock_widget(dock)
+        assert widget._links == []
+    qtbot.wait(50)
+    assert QThreadPool.globalInstance().waitForDone(2_000)
+    qtbot.wait(50)  # late signals find nobody
+    assert len(viewer.layers) <= 1
+
+
+@pytest.mark.parametrize("how", ["viewer", "dock"])
+def test_widget_is_freed(
+    qtbot: QtBot, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(measurement.intensity)
+    dock, widget = viewer.window.add_plugin_dock_widget("napari-i2ipr", "Reconstruct")
+    gone = weakref.ref(widget)
+    if how == "viewer":
+        viewer.close()
+    else:
+        viewer.window.remove_dock_widget(dock)
+    del widget, dock
+    qtbot.wait(50)
+    gc.collect()
+    assert gone() is None
+
+
+def test_opens_quickly_and_without_torch() -> None:
+    code = (
+        "import sys, time\n"
+        "import napari\n"
+        "viewer = napari.Viewer(show=False)\n"
+        "started = time.perf_counter()\n"
+        "viewer.window.add_plugin_dock_widget('napari-i2ipr', 'Reconstruct')\n"
+        "print(time.perf_counter() - started, 'torch' in sys.modules)\n"
+        "viewer.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
+    seconds, torch_loaded = done.stdout.split()[-2:]
+    assert torch_loaded == "False"
+    assert float(seconds) < 1
