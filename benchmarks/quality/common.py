@@ -69,8 +69,8 @@ def validation_cases(data: Path, first: int, count: int) -> list[Case]:
 
 def test_cases(data: Path, sets: tuple[str, ...], limit: int | None) -> list[Case]:
     """The test images of the named sets, at most `limit` of each. For reporting only."""
-    cases = []
-    for name in sets:
-        for path in sorted((data / "test" / name).glob("*.png"))[:limit]:
-            cases.append(Case(f"{name}/{path.name}", name, grey(path.read_bytes())))
-    return cases
+    return [
+        Case(f"{name}/{path.name}", name, grey(path.read_bytes()))
+        for name in sets
+        for path in sorted((data / "test" / name).glob("*.png"))[:limit]
+    ]

@@ -72,7 +72,7 @@ def run(variants: dict[str, str], data: Path, limit: int | None) -> None:
                     record = measure(name, settings, Config.from_dict(values), case, alpha)
                     writer.writerow(record)
                     file.flush()
-                    print(record, flush=True)
+                    print(name, case.name, alpha, record["psnr"], record["seconds"], flush=True)
 
 
 def table(variants: dict[str, str]) -> str:
@@ -115,11 +115,16 @@ def main() -> None:
     parser.add_argument("--data", help="data folder (default: the environment variable I2IPR_DATA)")
     parser.add_argument("--limit", type=int, help="images per noise level")
     parser.add_argument("--only", nargs="*", help="presets to run (default: all)")
-    parser.add_argument("--try", dest="extra", action="append", default=[], metavar="NAME=YAML", help="a variant to add")
+    parser.add_argument(
+        "--try", dest="extra", action="append", default=[], metavar="NAME=YAML", help="a variant to add"
+    )
     parser.add_argument("--table", action="store_true", help="only write the table from what was measured")
     options = parser.parse_args()
     names = PRESETS if options.only is None else options.only
-    variants = {name: yaml.safe_dump(Config.from_preset(name).to_dict(), default_flow_style=True, width=10_000).strip() for name in names}
+    variants = {
+        name: yaml.safe_dump(Config.from_preset(name).to_dict(), default_flow_style=True, width=10_000).strip()
+        for name in names
+    }
     for extra in options.extra:
         name, _, settings = extra.partition("=")
         variants[name] = settings

@@ -10,14 +10,14 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import platform
 import resource
 import statistics
 import subprocess
 import sys
 import time
-from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING
 
 import torch
 
@@ -25,6 +25,9 @@ from napari_i2ipr.physics.fourier import FourierPair
 from napari_i2ipr.physics.projections import Constraints
 from napari_i2ipr.solvers._run import available_cores, each, iterate
 from napari_i2ipr.solvers.recipe import parse_schedule
+
+if TYPE_CHECKING:
+    from collections.abc import Callable
 
 ROUNDS = 7
 """Every figure is the median of so many rounds; the contestants take turns within a round."""
@@ -77,7 +80,7 @@ def bare_pair_a_thread(k: int, iterations: int, n: int) -> None:
 
 
 def ours(constraints: Constraints, k: int, iterations: int) -> None:
-    """This package's loop, checks included."""
+    """The loop of the package, checks included."""
     schedule = parse_schedule(f"HIO:{iterations}")
     n = constraints.pair.shape[0]
     each([torch.rand(n, n) for _ in range(k)], lambda g: iterate(constraints, schedule, g))
@@ -124,19 +127,21 @@ def memory_child(n: int) -> None:
 
 def peak_mib(n: int) -> float:
     """Peak host memory of a reconstruction in a fresh process, torch included."""
-    command = [sys.executable, os.path.abspath(__file__), "--memory-child", str(n)]
+    command = [sys.executable, str(Path(__file__).resolve()), "--memory-child", str(n)]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
 
 
 def table(iterations: int) -> str:
     """The whole benchmark as Markdown."""
     lines = [
-        f"Machine: {platform.processor() or platform.machine()}, {available_cores()} cores, torch {torch.__version__}; "
-        f"512 x 512 frames, {iterations} HIO iterations, median of {ROUNDS} rounds.",
+        (
+            f"Machine: {platform.machine()}, {available_cores()} cores, torch {torch.__version__}; "
+            f"512 x 512 frames, {iterations} HIO iterations, median of {ROUNDS} rounds."
+        ),
         "",
         "Floor: 2 x 2.5 N log2 N = 23.6 MFLOP and about 14 MB through cache per image-iteration.",
         "",
-        "| images | textbook ms | bare pair ms | pair, a thread each ms | ours ms | x textbook | of the pair | of the pair, a thread each |",
+        "| images | textbook ms | pair ms | pair, a thread each ms | ours ms | speed-up | of pair | of threaded pair |",
         "|---|---|---|---|---|---|---|---|",
     ]
     for k in (1, 10):
@@ -163,8 +168,7 @@ def main() -> None:
     text = table(options.iterations)
     print(text)
     if options.out:
-        with open(options.out, "w", encoding="utf-8") as file:
-            file.write(text)
+        Path(options.out).write_text(text, encoding="utf-8")
 
 
 if __name__ == "__main__":

@@ -41,12 +41,13 @@ class _Section(BaseModel):
 class Initialisation(_Section):
     """Classical multi-start: many short runs, the best kept and run on."""
 
-    n_starts: int = Field(12, ge=1, le=100_000, description="Random-phase starts of a candidate set.")
-    short: ScheduleText = Field("HIO:50", description="Schedule of every start before the selection.")
+    n_starts: int = Field(50, ge=1, le=100_000, description="Random-phase starts of a candidate set.")
+    short: ScheduleText = Field("HIO:40", description="Schedule of every start before the selection.")
     n_keep: int = Field(10, ge=1, le=1000, description="Starts kept after the short run.")
-    long: ScheduleText = Field("HIO:700 ER+acc:300", description="Schedule of the kept starts.")
+    long: ScheduleText = Field("HIO:180 ER:20", description="Schedule of the kept starts.")
     final: OptionalScheduleText = Field(
-        "", description="Schedule of the kept starts after that, once scored and with the held-out pixels given back."
+        "HIO:300 HIO+avg:180 ER:20",
+        description="Schedule of the kept starts after that, once scored and with the held-out pixels given back.",
     )
     inherit: float = Field(
         0.8, ge=0, le=1, description="Share of the candidates' blind mean in the starts of the final run."
@@ -58,7 +59,7 @@ class Initialisation(_Section):
         "intensity", description="What is averaged over Friedel pairs of real objects."
     )
     relaxation: float = Field(
-        0.0, ge=0, le=100, description="How far frequencies below the noise may leave the measurement; 1 is Wiener."
+        2.0, ge=0, le=100, description="How far frequencies below the noise may leave the measurement; 1 is Wiener."
     )
     tolerance: float = Field(0.0, ge=0, lt=1, description="Stop a run at this residual chi; 0 runs all iterations.")
 
@@ -212,12 +213,21 @@ PRESETS: dict[str, dict[str, Any]] = {
             "short": "HIO:50",
             "n_keep": 10,
             "long": "HIO:700 ER+acc:300 HIO:700 ER+acc:77",
+            "final": "",
+            "relaxation": 0.0,
             "ranking": "residual",
             "friedel": "amplitude",
         }
     },
-    "fast": {"initialisation": {"n_starts": 6, "n_keep": 4, "long": "HIO:300 ER:30"}},
+    "fast": {
+        "initialisation": {
+            "n_starts": 16,
+            "n_keep": 4,
+            "long": "HIO:90 ER:10",
+            "final": "HIO:100 HIO+avg:90 ER:10",
+        }
+    },
     "balanced": {},
-    "best": {"members": 6},
+    "best": {"members": 6, "initialisation": {"n_starts": 40, "n_keep": 6}},
 }
 """Named sets of settings; `balanced` is the default. Chosen in ``benchmarks/quality``."""

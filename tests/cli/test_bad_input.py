@@ -46,7 +46,7 @@ PATTERNS = {
     "all zero": (np.zeros((64, 64)), "zeros"),
     "all NaN": (NAN, "NaN"),
     "complex": (whole() * 1j, "complex"),
-    "one-dimensional": (whole()[0], "1 dimension"),
+    "one-dimensional": (whole()[0], "(64,)"),
     "too small": (whole((12, 64)), "at least 16 px"),
     "no pixels": (np.zeros((0, 64, 64)), ""),
     "text": (np.array([["a"] * 20] * 20), ""),
@@ -84,7 +84,7 @@ def files(folder: Path) -> None:
     np.save("none.npy", np.zeros((64, 64), bool))
     np.save("all.npy", np.ones((64, 64), bool))
     most = np.ones((64, 64), bool)
-    most[30:34, 30:34] = False
+    most[28:37, 28:37] = False
     np.save("most.npy", most)
     np.save("complex.npy", np.ones((64, 64), complex))
     io.write(Measurement(whole()), "ours.cxi")

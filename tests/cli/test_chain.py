@@ -196,7 +196,7 @@ def test_support(folder: Path, settings: Path, run: Run, counts: Make) -> None:
 
 def test_mask(folder: Path, settings: Path, run: Run, counts: Make) -> None:
     bad = np.zeros((64, 64), np.uint8)
-    bad[5:9] = 3
+    bad[28:37] = 3  # both of each Friedel pair: one alone would be replaced by its mate
     np.save("bad.npy", bad)
     np.save("good.npy", bad == 0)
     np.save("p.npy", counts())

@@ -70,7 +70,10 @@ _ON_LATTICE_SHARE = 0.98
 """Share of the gaps on the lattice that makes one."""
 
 _NEAR_STEPS = 20.5
-"""Gaps of fewer steps give the step, gaps of fewer than its square are looked at."""
+"""Gaps of fewer steps give the step."""
+
+_MANY_STEPS = 400.0
+"""Gaps of more steps are not looked at."""
 
 
 def look_like_amplitudes(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> bool:
@@ -110,15 +113,17 @@ def look_like_amplitudes(values: NDArray[np.float64], measured: NDArray[np.bool_
 def _on_lattice(levels: NDArray[np.float64]) -> bool:
     """Whether ascending levels lie at multiples of one step, as far as float32 can tell."""
     gaps, rounding = np.diff(levels), _ROUNDING * levels[1:]
-    if not gaps.size or not (gaps > rounding).any():
+    apart = gaps > rounding
+    if not apart.any():
         return True
-    step = float(gaps[gaps > rounding].min())
-    gaps = gaps[(gaps > rounding) & (rounding < _OFF_LATTICE * step / 2)]
-    near = gaps[gaps < _NEAR_STEPS * step]
-    if not near.size:
+    gaps, rounding = gaps[apart], rounding[apart]
+    step = float(gaps.min())
+    sharp = (rounding < _OFF_LATTICE * step / 2) & (gaps < _MANY_STEPS * step)
+    near = gaps[sharp & (gaps < _NEAR_STEPS * step)]
+    if 2 * sharp.sum() < sharp.size or not near.size:
         return False
     step = float(np.median(near / np.round(near / step)))
-    q = gaps[gaps < _NEAR_STEPS**2 * step] / step
+    q = gaps[sharp] / step
     return bool((np.abs(q - np.round(q)) < _OFF_LATTICE).mean() > _ON_LATTICE_SHARE)
 
 

@@ -23,10 +23,16 @@ SHARED_MAXIMUM_PX = 5
 """A maximum that so many pixels share may be saturation ..."""
 
 SHARED_MAXIMUM_COUNT = 16
-"""... where whole counts go up to here at least (small counts share their maximum by chance) ..."""
+"""... where whole counts go up to here at least (small counts share theirs by chance) ..."""
+
+NEIGHBOURS_PX = 100
+"""... and where no level is shared by as many among so many of the next highest pixels;"""
+
+FRIEDEL_PX = 2
+"""if levels are shared by more than this there, values come in steps or the object is symmetric,"""
 
 SHOULDER = 0.9
-"""... and where fewer pixels lie between this share of the maximum and the maximum."""
+"""and then fewer pixels must lie between this share of the maximum and the maximum than at it."""
 
 CORNER_REACH = 8
 """Centre and corners are compared within the frame's side divided by this."""
@@ -73,8 +79,7 @@ def saturation_level(values: NDArray[np.float64]) -> float | None:
     """The level at which the measured values end, None when they end of themselves.
 
     Saturation is a maximum at a detector's full scale, or one shared by several pixels as a clipped
-    pattern shares it: by more of them than lie just below. Small counts and symmetrised patterns
-    share theirs too, but not so.
+    pattern shares it. Small counts share theirs by chance, symmetric objects by symmetry.
 
     Parameters
     ----------
@@ -92,8 +97,10 @@ def saturation_level(values: NDArray[np.float64]) -> float | None:
     below = values[values < top]
     if below.size == 0:
         return None
-    shoulder, next_level = int((below >= SHOULDER * top).sum()), int((below == below.max()).sum())
-    return top if shared > max(shoulder, next_level) else None
+    next_level, shoulder = int((below == below.max()).sum()), int((below >= SHOULDER * top).sum())
+    highest = np.partition(below, -NEIGHBOURS_PX)[-NEIGHBOURS_PX:] if below.size > NEIGHBOURS_PX else below
+    alike = int(np.unique(highest, return_counts=True)[1].max())
+    return top if shared > max(next_level, alike, shoulder if alike > FRIEDEL_PX else 0) else None
 
 
 def is_fft_ordered(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> bool:

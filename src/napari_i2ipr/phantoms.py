@@ -1,0 +1,159 @@
+"""Sample images built from code: a simulated cell, and a scene with the statistics of photographs."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import numpy as np
+from scipy import ndimage
+
+from napari_i2ipr.errors import InputError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+    Field = NDArray[np.float64]
+
+MIN_SIDE_PX = 16
+"""Smallest side of a sample image."""
+
+_PX = 2 / 256
+"""A pixel of a 256-pixel image; the images span -1 ... 1, and all lengths scale with them."""
+
+
+def cell(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
+    """Simulate a stained cell among its neighbours, as a microscope would show it.
+
+    Textured cytoplasm with filaments and vesicles, a nucleus with nucleoli, parts of two neighbours, and
+    a background that is nowhere zero. It has no symmetry, so its orientation can be told.
+
+    Parameters
+    ----------
+    n : int
+        Side in pixels, at least 16.
+    seed : int
+        Another seed, another cell.
+
+    Returns
+    -------
+    ndarray
+        ``(n, n)``, uint8.
+    """
+    rng, y, x = _start(n, seed)
+    image = 30 + 9 * y - 6 * x + 4 * _noise(rng, n, 1.3)
+    for cy, cx, radius, gain in ((-0.78, 0.92, 0.42, 0.6), (0.98, -0.84, 0.46, 0.75)):
+        neighbour = _depth(rng, y - cy, x - cx, radius)
+        image = np.where(neighbour > 0, gain * _cytoplasm(rng, n, neighbour), image)
+    depth = _depth(rng, y - 0.03, x + 0.04, 0.78)
+    inside = depth > 0
+    image = np.where(inside, _cytoplasm(rng, n, depth), image) + 45 * np.exp(-((depth / (2 * _PX)) ** 2))
+    image += 34 * inside * _filaments(rng, n, depth)
+    core = _depth(rng, y + 0.12, x - 0.17, 0.27)
+    image = _with_vesicles(rng, image, y, x, inside & (core < -4 * _PX))
+    return _finished(_with_nucleus(rng, image, y + 0.12, x - 0.17, core))
+
+
+def scene(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
+    """Draw dead leaves: shapes of all sizes that hide one another, as objects in a photograph do.
+
+    Sizes follow an inverse cube law, which gives the 1/f amplitudes of natural images (Lee, Mumford &
+    Huang 2001).
+
+    Parameters
+    ----------
+    n : int
+        Side in pixels, at least 16.
+    seed : int
+        Another seed, another scene.
+
+    Returns
+    -------
+    ndarray
+        ``(n, n)``, uint8.
+    """
+    rng, y, x = _start(n, seed)
+    textures = [_noise(rng, n, slope) for slope in (0.7, 1.0, 1.4)]
+    image = 110 + 20 * textures[2]
+    smallest, largest = 3 * _PX, 0.9
+    for _ in range(900):
+        radius = 1 / np.sqrt(rng.uniform(largest**-2, smallest**-2))
+        cy, cx = rng.uniform(-1.1, 1.1, 2)
+        turn, flatness = rng.uniform(0, np.pi), rng.uniform(0.4, 1)
+        u = ((x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)) / radius
+        v = ((y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)) / (radius * flatness)
+        leaf = u**2 + v**2 < 1 if rng.random() < 0.6 else np.maximum(abs(u), abs(v)) < 0.8
+        shade = rng.uniform(-40, 40) * (u + v) + rng.uniform(0, 16) * textures[int(rng.integers(3))]
+        image = np.where(leaf, rng.uniform(15, 235) + shade * leaf, image)
+    return _finished(image)
+
+
+def _start(n: int, seed: int) -> tuple[np.random.Generator, Field, Field]:
+    """Random numbers and coordinates -1 ... 1."""
+    if n < MIN_SIDE_PX:
+        raise InputError(f"an image of {n} px", expected=f"at least {MIN_SIDE_PX} px a side")
+    axis = (np.arange(n) + 0.5) * 2 / n - 1
+    return np.random.default_rng(seed), axis[:, None], axis[None, :]
+
+
+def _finished(image: Field) -> NDArray[np.uint8]:
+    """Seen through a lens, in 8 bits."""
+    blurred = ndimage.gaussian_filter(image, 0.6 * len(image) * _PX / 2)
+    return np.clip(np.round(blurred), 1, 255).astype(np.uint8)
+
+
+def _noise(rng: np.random.Generator, n: int, slope: float) -> Field:
+    """A random field of unit variance whose amplitudes fall as 1 / f^slope."""
+    ky, kx = np.fft.fftfreq(n)[:, None], np.fft.rfftfreq(n)[None, :]
+    fall = np.hypot(ky, kx)
+    fall[0, 0] = np.inf
+    field = np.fft.irfft2(np.fft.rfft2(rng.standard_normal((n, n))) / fall**slope, s=(n, n))
+    return np.asarray(field / field.std())
+
+
+def _depth(rng: np.random.Generator, y: Field, x: Field, radius: float) -> Field:
+    """How far inside an irregular outline a point lies, negative outside."""
+    angle, reach = np.arctan2(y, x), np.full(np.broadcast_shapes(y.shape, x.shape), radius)
+    for order in range(1, 7):
+        reach += radius * rng.uniform(0.3, 1) * 0.16 / order * np.cos(order * angle + rng.uniform(0, 2 * np.pi))
+    return np.asarray(reach - np.hypot(y, x))
+
+
+def _cytoplasm(rng: np.random.Generator, n: int, depth: Field) -> Field:
+    """Thicker to the middle, granular, with larger clouds."""
+    dome = 62 + 75 * np.sqrt(np.clip(depth, 0, None))
+    return np.asarray(dome + 7 * _noise(rng, n, 0.6) + 9 * _noise(rng, n, 1.5))
+
+
+def _filaments(rng: np.random.Generator, n: int, depth: Field) -> Field:
+    """Thin bent lines: where smooth random fields pass through zero."""
+    lines = np.zeros((n, n))
+    for _ in range(5):
+        field = _noise(rng, n, 2.6)
+        slope = np.hypot(*np.gradient(field)) * n * _PX / 2 + 1e-9
+        lines = np.maximum(lines, rng.uniform(0.5, 1) * np.exp(-((field / slope / 0.9) ** 2)))
+    return np.asarray(lines * np.clip(depth / (10 * _PX), 0, 1))
+
+
+def _with_vesicles(rng: np.random.Generator, image: Field, y: Field, x: Field, where: NDArray[np.bool_]) -> Field:
+    """Bright granules, dark vacuoles and a few rings."""
+    places = np.argwhere(where)
+    if not len(places):
+        return image
+    for _ in range(70):
+        cy, cx = places[int(rng.integers(len(places)))] * 2 / len(image) - 1
+        radius = rng.uniform(1.5, 5.5) * _PX
+        r = np.hypot(y - cy, x - cx) / radius
+        kind = rng.random()
+        body = np.exp(-((r - 0.8) ** 2) * 8) if kind > 0.8 else 1 / (1 + np.exp(np.clip(8 * (r - 1), -50, 50)))
+        image = image + (rng.uniform(50, 100) if kind > 0.35 else -rng.uniform(30, 60)) * body
+    return image
+
+
+def _with_nucleus(rng: np.random.Generator, image: Field, y: Field, x: Field, core: Field) -> Field:
+    """Bright chromatin with a rim, and nucleoli in it."""
+    n = len(image)
+    chromatin = 158 + 16 * _noise(rng, n, 1.0) + 40 * np.exp(-((core / (2.5 * _PX)) ** 2))
+    for cy, cx, radius in ((-0.08, 0.07, 0.07), (0.09, -0.05, 0.05), (0.1, 0.13, 0.03)):
+        inside = np.clip(_depth(rng, y - cy, x - cx, radius) / (2 * _PX) + 0.5, 0, 1)
+        chromatin = chromatin + inside * (232 - chromatin)
+    return np.where(core > 0, chromatin, image)
