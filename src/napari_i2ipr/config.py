@@ -46,7 +46,7 @@ class Initialisation(_Section):
     n_keep: int = Field(10, ge=1, le=1000, description="Starts kept after the short run.")
     long: ScheduleText = Field("HIO:180 ER:20", description="Schedule of the kept starts.")
     final: OptionalScheduleText = Field(
-        "HIO:300 HIO+avg:180 ER:20",
+        "HIO:300 RAAR+avg:150 ER:50",
         description="Schedule of the kept starts after that, once scored and with the held-out pixels given back.",
     )
     inherit: float = Field(
@@ -224,10 +224,10 @@ PRESETS: dict[str, dict[str, Any]] = {
             "n_starts": 16,
             "n_keep": 4,
             "long": "HIO:90 ER:10",
-            "final": "HIO:100 HIO+avg:90 ER:10",
+            "final": "HIO:100 RAAR+avg:60 ER:40",
         }
     },
     "balanced": {},
-    "best": {"members": 6, "initialisation": {"n_starts": 40, "n_keep": 6}},
+    "best": {"members": 6, "initialisation": {"n_starts": 30, "n_keep": 5}},
 }
 """Named sets of settings; `balanced` is the default. Chosen in ``benchmarks/quality``."""

@@ -74,16 +74,19 @@ def scene(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
     rng, y, x = _start(n, seed)
     textures = [_noise(rng, n, slope) for slope in (0.7, 1.0, 1.4)]
     image = 110 + 20 * textures[2]
-    smallest, largest = 3 * _PX, 0.9
-    for _ in range(900):
-        radius = 1 / np.sqrt(rng.uniform(largest**-2, smallest**-2))
+    smallest, largest = 4 * _PX, 0.9
+    for _ in range(450):
+        radius = float(1 / np.sqrt(rng.uniform(largest**-2, smallest**-2)))
         cy, cx = rng.uniform(-1.1, 1.1, 2)
         turn, flatness = rng.uniform(0, np.pi), rng.uniform(0.4, 1)
-        u = ((x - cx) * np.cos(turn) + (y - cy) * np.sin(turn)) / radius
-        v = ((y - cy) * np.cos(turn) - (x - cx) * np.sin(turn)) / (radius * flatness)
-        leaf = u**2 + v**2 < 1 if rng.random() < 0.6 else np.maximum(abs(u), abs(v)) < 0.8
-        shade = rng.uniform(-40, 40) * (u + v) + rng.uniform(0, 16) * textures[int(rng.integers(3))]
-        image = np.where(leaf, rng.uniform(15, 235) + shade * leaf, image)
+        level, slope, grain, kind = rng.uniform(15, 235), rng.uniform(-40, 40), rng.uniform(0, 16), rng.random()
+        near = _window(n, cy, cx, 1.2 * radius)
+        dy, dx = y[near[0]] - cy, x[:, near[1]] - cx
+        u = (dx * np.cos(turn) + dy * np.sin(turn)) / radius
+        v = (dy * np.cos(turn) - dx * np.sin(turn)) / (radius * flatness)
+        leaf = u**2 + v**2 < 1 if kind < 0.6 else np.maximum(abs(u), abs(v)) < 0.8
+        texture = grain * textures[int(rng.integers(3))][near]
+        image[near] = np.where(leaf, level + slope * (u + v) + texture, image[near])
     return _finished(image)
 
 
@@ -95,10 +98,17 @@ def _start(n: int, seed: int) -> tuple[np.random.Generator, Field, Field]:
     return np.random.default_rng(seed), axis[:, None], axis[None, :]
 
 
+def _window(n: int, cy: float, cx: float, reach: float) -> tuple[slice, slice]:
+    """Pixels within `reach` of a point."""
+    low_y, low_x = (max(int((c - reach + 1) * n / 2), 0) for c in (cy, cx))
+    high_y, high_x = (max(int((c + reach + 1) * n / 2) + 2, 0) for c in (cy, cx))
+    return slice(low_y, high_y), slice(low_x, high_x)
+
+
 def _finished(image: Field) -> NDArray[np.uint8]:
     """Seen through a lens, in 8 bits."""
     blurred = ndimage.gaussian_filter(image, 0.6 * len(image) * _PX / 2)
-    return np.clip(np.round(blurred), 1, 255).astype(np.uint8)
+    return np.asarray(np.clip(np.round(blurred), 1, 255), dtype=np.uint8)
 
 
 def _noise(rng: np.random.Generator, n: int, slope: float) -> Field:
@@ -139,13 +149,14 @@ def _with_vesicles(rng: np.random.Generator, image: Field, y: Field, x: Field, w
     places = np.argwhere(where)
     if not len(places):
         return image
+    image = image.copy()
     for _ in range(70):
         cy, cx = places[int(rng.integers(len(places)))] * 2 / len(image) - 1
-        radius = rng.uniform(1.5, 5.5) * _PX
-        r = np.hypot(y - cy, x - cx) / radius
-        kind = rng.random()
-        body = np.exp(-((r - 0.8) ** 2) * 8) if kind > 0.8 else 1 / (1 + np.exp(np.clip(8 * (r - 1), -50, 50)))
-        image = image + (rng.uniform(50, 100) if kind > 0.35 else -rng.uniform(30, 60)) * body
+        radius, kind = rng.uniform(1.5, 5.5) * _PX, rng.random()
+        near = _window(len(image), cy, cx, 2.5 * radius)
+        r = np.hypot(y[near[0]] - cy, x[:, near[1]] - cx) / radius
+        body = np.exp(-((r - 0.8) ** 2) * 8) if kind > 0.8 else 1 / (1 + np.exp(8 * (r - 1)))
+        image[near] += (rng.uniform(50, 100) if kind > 0.35 else -rng.uniform(30, 60)) * body
     return image
 
 

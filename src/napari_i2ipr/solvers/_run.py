@@ -155,7 +155,9 @@ def chi(constraints: Constraints, image: Tensor) -> Tensor:
 
 
 def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]:
-    """``[work(job) for job in jobs]``, one job a thread, torch single-threaded in each.
+    """``[work(job) for job in jobs]``, one job a thread; a lone job gets all of torch's own threads.
+
+    Either way the results are the same, bit for bit.
 
     Parameters
     ----------
@@ -167,11 +169,9 @@ def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]
         Worker threads; 0 takes the cores this process may use.
     """
     _keep_freed_memory()
-    n = min(len(jobs), threads or available_cores())
-    with (
-        _single_threaded_torch(),
-        ThreadPoolExecutor(max(n, 1), initializer=torch.set_num_threads, initargs=(1,)) as pool,
-    ):
+    total = threads or available_cores()
+    n = max(min(len(jobs), total), 1)
+    with _torch_threads_restored(), ThreadPoolExecutor(n, None, torch.set_num_threads, (max(total // n, 1),)) as pool:
         return list(pool.map(lambda job: _quietly(work, job), jobs))
 
 
@@ -191,7 +191,7 @@ _threads_before = 1
 
 
 @contextmanager
-def _single_threaded_torch() -> Iterator[None]:
+def _torch_threads_restored() -> Iterator[None]:
     """Give torch's process-wide thread setting back when the last of the running pools ends."""
     global _running, _threads_before  # noqa: PLW0603 - torch's own setting is process-wide
     with _threads_lock:
