@@ -167,6 +167,23 @@ def test_the_twin_start_gives_the_twin_run(
     torch.testing.assert_close(turned, twin(g, problem.box), rtol=1e-3, atol=1e-3)
 
 
+@both_kinds
+@every_method
+def test_the_next_stage_starts_from_the_iterate_or_from_the_mean(
+    make_problem: Callable[..., Any], make_object: Callable[..., Any], method: Method, real: bool
+) -> None:
+    problem, _ = make_problem((33, 40), real=real)
+    constraints = problem.constraints(hold_out=False, one=0)
+    g = make_object((33, 40), 7, real=real)
+    memory = method.init(g, constraints)
+    for _ in range(6):
+        method.step(g, constraints, memory)
+    before, estimate = g.clone(), method.estimate(g, constraints, memory)
+    method.finish(g, constraints, memory)
+    averaged = "avg" in str(name_of(method))
+    assert torch.equal(g, constraints.embed(estimate) if averaged else before)
+
+
 @every_method
 def test_a_method_is_a_frozen_value(method: Method) -> None:
     twin_value = dataclasses.replace(method)

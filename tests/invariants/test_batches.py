@@ -13,7 +13,7 @@ from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
 from napari_i2ipr.solvers.recipe import parse_schedule
 
-SETTINGS = MultiStart(4, 2, parse_schedule("HIO:10"), parse_schedule("HIO:20 ER+acc:20 RAAR+avg:10 DM:5"), threads=2)
+SETTINGS = MultiStart(4, 2, parse_schedule("HIO:10"), parse_schedule("HIO:20 ER+acc:20 RAAR+avg:10 DM:5"), parse_schedule("HIO+avg:10"), threads=2)
 KINDS = pytest.mark.parametrize("real", [True, False], ids=["real", "complex"])
 FRAMES = pytest.mark.parametrize("frame", [(33, 40), (45, 38), (32, 32)], ids=str)
 
@@ -92,7 +92,7 @@ def test_bits_do_not_depend_on_the_thread_setting_of_torch(make_problem: Callabl
     for threads in (1, 2, 4):
         torch.set_num_threads(threads)
         problem, _ = make_problem((257, 250), batch=2, alpha=0.1)
-        settings = dataclasses.replace(SETTINGS, n_starts=2, n_keep=1, long=parse_schedule("HIO:10"))
+        settings = dataclasses.replace(SETTINGS, n_starts=2, n_keep=2, long=parse_schedule("HIO:10"))
         found.append(initialise(problem, settings, seed=7))
     for other in found[1:]:
         assert_same_bits(found[0], other)

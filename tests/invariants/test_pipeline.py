@@ -22,12 +22,12 @@ Array = np.ndarray[Any, Any]
 
 QUICK = Config.from_dict(
     {
-        "initialisation": {"n_starts": 4, "n_keep": 3, "short": "HIO:20", "long": "HIO:80 ER:20"},
+        "initialisation": {"n_starts": 4, "n_keep": 3, "short": "HIO:20", "long": "HIO:60 ER:20", "final": "HIO+avg:20"},
         "compute": {"threads": 1},
         "keep_candidates": True,
     }
 )
-THOROUGH = QUICK.replace(initialisation={"long": "HIO:700 ER+acc:300"})
+THOROUGH = QUICK.replace(initialisation={"long": "HIO:700 ER+acc:300", "final": ""})
 
 
 def half_support(frame: tuple[int, int]) -> Array:
@@ -124,7 +124,7 @@ def test_the_lay_out_of_the_work_changes_no_bit(changes: dict[str, int]) -> None
 
 def test_the_thread_setting_of_torch_changes_no_bit_and_is_kept() -> None:
     measurement = measure(pattern(drawn((133, 140)), noise=0.05))
-    config = QUICK.replace(initialisation={"n_starts": 3, "n_keep": 3, "long": "HIO:30"})
+    config = QUICK.replace(initialisation={"n_starts": 3, "n_keep": 3, "long": "HIO:30", "final": "HIO+avg:10"})
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -213,7 +213,7 @@ def test_a_perfect_pattern_gives_an_object_without_sign(kind: str) -> None:
     best = max(psnr_db(sign * image, truth) for image in found.candidate_images for sign in (1, -1))
     assert best > 40, "no candidate found the object, so that the mean proves nothing"
     assert found.image.dtype == (np.complex64 if kind == "complex" else np.float32)
-    assert max(psnr_db(sign * found.image, truth) for sign in (1, -1)) > 0.9 * best
+    assert max(psnr_db(sign * found.image, truth) for sign in (1, -1)) > 40
     assert found.scores["r_factor"] < 0.05
 
 
@@ -348,7 +348,7 @@ class StopAt:
 
 def test_a_stop_mid_way_returns_what_was_found() -> None:
     x = drawn((48, 40))
-    config = QUICK.replace(initialisation={"long": "HIO:3000"})
+    config = QUICK.replace(initialisation={"long": "HIO:3000", "final": ""})
     stop = StopAt("long run", 5000)
     found = reconstruct(measure(pattern(x)), config, device="cpu", on_event=stop, cancel=stop.cancel)
     assert found.status is Status.CANCELLED
@@ -392,7 +392,7 @@ def test_a_stop_while_a_pattern_is_prepared_keeps_the_finished_ones(monkeypatch:
 @pytest.mark.parametrize("members", [1, 3])
 def test_starts_that_never_ran_get_no_weight(members: int) -> None:
     measurement = measure(pattern(drawn((33, 40)), noise=0.05))
-    config = QUICK.replace(members=members, initialisation={"short": "HIO:200"})
+    config = QUICK.replace(members=members, initialisation={"short": "HIO:200", "final": ""})
     stop = StopAt("short run", 200) if members == 1 else StopAt("long run", 300)
     found = reconstruct(measurement, config, device="cpu", on_event=stop, cancel=stop.cancel)
     assert found.status is Status.CANCELLED

@@ -116,6 +116,7 @@ def test_support_of_the_file(open_widget: Opened, measurement: Measurement) -> N
     inside[12:28, 14:34] = True
     _, widget = open_widget(replace(measurement, support=inside))
     assert widget.support.value == "file"
+    assert "as the file says" in widget.support.native.currentText()
     np.testing.assert_array_equal(widget.task().measurement.support, inside)
     widget.support.value = "auto"
     assert widget.task().measurement.support is None
@@ -198,8 +199,9 @@ def test_choices_follow_the_layers(open_widget: Opened) -> None:
     viewer.add_image(np.zeros((32, 32)), name="another")
     assert {layer.name for layer in widget.pattern.choices if layer} == {"small", "another"}
     assert widget.pattern.value.name == "small"
-    viewer.layers["another"].name = "renamed"
-    assert "renamed" in [name for name, _ in widget._patterns()]
+    viewer.layers["small"].name = "renamed"
+    assert widget.pattern.native.currentText() == "renamed"
+    assert widget.pattern.value.name == "renamed"
     viewer.layers.clear()
     assert widget.pattern.value is None
     assert not widget.run_button.isEnabled()

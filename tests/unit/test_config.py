@@ -98,6 +98,12 @@ def test_schedules_may_be_lists_of_stages() -> None:
     assert Config.from_yaml(text).initialisation.long == "HIO(beta=0.8):70 ER+acc:30"
 
 
+def test_the_final_run_may_be_left_out() -> None:
+    assert Config.from_dict({"initialisation": {"final": ""}}).initialisation.final_schedule == ()
+    assert Config.from_dict({"initialisation": {"final": None}}).initialisation.final == ""
+    assert total_iterations(Config.from_dict({"initialisation": {"final": "ER:7"}}).initialisation.final_schedule) == 7
+
+
 def test_every_setting_is_described_and_shown_with_its_description() -> None:
     text = Config().to_yaml()
     assert len(fields(Config())) > 15

@@ -12,6 +12,7 @@ import torch
 
 from napari_i2ipr.data import Status
 from napari_i2ipr.physics.problem import Candidates, Problem
+from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.progress import Cancel, Event
 from napari_i2ipr.solvers import Method, multistart
 from napari_i2ipr.solvers.hio import HIO
@@ -127,6 +128,67 @@ def test_free_pixels_pull_in_the_last_tenth_only(
     assert calls == ([(20, False), (200 - tail, False), (tail, True)] if hold_out else [(20, True), (200, True)])
 
 
+@pytest.mark.parametrize("inherit", [0.0, 0.3, 1.0])
+@pytest.mark.parametrize("real", [True, False], ids=["real", "complex"])
+def test_the_final_run_starts_between_each_candidate_and_their_blind_mean(
+    make_problem: Callable[..., Any], inherit: float, real: bool
+) -> None:
+    problem, _ = make_problem(FRAME, real=real, alpha=0.1)
+    settings = dataclasses.replace(SETTINGS, inherit=inherit)
+    before = initialise(problem, settings, seed=0)
+    after = initialise(problem, dataclasses.replace(settings, final=parse_schedule("ER:7")), seed=0)
+    constraints = problem.constraints(hold_out=False, one=0)
+    assert torch.equal(after.start, before.start)
+    assert torch.equal(after.free_score, before.free_score)
+    assert torch.equal(after.score, before.score)
+    assert after.iterations.tolist() == [[227] * 4]
+    if inherit == 0:
+        assert not torch.equal(after.images, before.images)
+        assert (after.residual <= before.residual * (1 + 1e-4)).all()
+        return
+    aligned = problem.constrain(align(before.images[0]).images)
+    mixed = inherit * aligned.mean(0) + (1 - inherit) * aligned
+    for k in range(4):
+        run = multistart.iterate(constraints, parse_schedule("ER:7"), constraints.embed(mixed[k]))
+        torch.testing.assert_close(after.images[0, k], run.image, rtol=1e-3, atol=1e-3)
+
+
+def test_candidates_of_a_final_run_ranked_by_their_residual_come_best_first(noisy: Problem) -> None:
+    for seed in range(4):
+        settings = dataclasses.replace(SETTINGS, hold_out=False, inherit=0.0, final=parse_schedule("HIO:100"))
+        found = initialise(noisy, settings, seed=seed)
+        assert torch.equal(found.score, found.residual)
+        assert found.score[0].tolist() == sorted(found.score[0].tolist())
+
+
+def test_the_free_pixels_pull_all_through_the_final_run(noisy: Problem, monkeypatch: pytest.MonkeyPatch) -> None:
+    calls: list[tuple[int, bool]] = []
+    iterate, held = multistart.iterate, noisy.held_out[0, 0]
+
+    def spy(constraints: Any, schedule: Any, *args: Any, **options: Any) -> Any:
+        calls.append((total_iterations(schedule), bool((constraints.free[held] == 0).all())))
+        return iterate(constraints, schedule, *args, **options)
+
+    monkeypatch.setattr(multistart, "iterate", spy)
+    settings = dataclasses.replace(SETTINGS, n_starts=1, n_keep=1, final=parse_schedule("HIO:30"))
+    initialise(noisy, settings, seed=0)
+    assert calls == [(20, False), (180, False), (20, True), (30, True)]
+
+
+@pytest.mark.parametrize("iterations", [1, 3, 5, 7])
+def test_a_long_run_of_a_few_iterations_delivers_its_estimate(noisy: Problem, iterations: int) -> None:
+    settings = dataclasses.replace(SETTINGS, n_starts=1, n_keep=1, long=(Stage(HIO(), iterations),))
+    found = initialise(noisy, settings, seed=0)
+    assert int(found.iterations[0, 0]) == 20 + iterations
+    tail = round(GIVEN_BACK * iterations)
+    held, every = (noisy.constraints(hold_out=hold_out, one=0) for hold_out in (True, False))
+    run = multistart.iterate(held, SETTINGS.short, random_start(held, 0, 0, 0))
+    run = multistart.iterate(held, (Stage(HIO(), iterations - tail),), run.iterate)
+    if tail:
+        run = multistart.iterate(every, (Stage(HIO(), tail),), run.iterate)
+    torch.testing.assert_close(found.images[0, 0], run.image)
+
+
 def test_random_numbers_of_a_start_do_not_depend_on_the_other_starts(noisy: Problem) -> None:
     few = initialise(noisy, dataclasses.replace(SETTINGS, n_starts=3, n_keep=3), seed=0)
     many = initialise(noisy, dataclasses.replace(SETTINGS, n_starts=9, n_keep=9), seed=0)
@@ -165,8 +227,9 @@ def test_iterations_are_counted_for_kept_and_dropped_starts(make_problem: Callab
 
 def test_events_count_up_to_the_total_of_each_stage(noisy: Problem) -> None:
     events: list[Event] = []
-    initialise(noisy, SETTINGS, seed=0, on_event=events.append)
-    for stage, total in [("short run", 120), ("long run", 800)]:
+    settings = dataclasses.replace(SETTINGS, final=parse_schedule("HIO:130"))
+    initialise(noisy, settings, seed=0, on_event=events.append)
+    for stage, total in [("short run", 120), ("long run", 800), ("final run", 520)]:
         mine = [event for event in events if event.stage == stage]
         done = [event.done for event in mine]
         assert done == sorted(done)

@@ -258,3 +258,18 @@ def test_trust_becomes_the_weight_of_the_modulus_projection(make_problem: Callab
     torch.testing.assert_close(relaxed.pull, (1 - expected) * problem.amplitude[0, 0])
     together = problem.constraints(hold_out=True, relaxation=1.0)
     assert torch.equal(together.free[0, 0], relaxed.free)
+
+
+@both_kinds
+def test_images_are_held_to_the_support_and_the_sign(make_object: Callable[..., Any], real: bool) -> None:
+    support = torch.zeros(33, 40, dtype=torch.bool)
+    support[5:20, 7:30] = True
+    images = make_object((2, 3, 15, 23), real=real) - 0.5
+    for hole in (False, True):
+        support[6, 8] = not hole
+        for nonnegative in (True, False):
+            problem = Problem.build(
+                torch.ones(1, 33, 40), torch.ones(1, 33, 40, dtype=torch.bool), support, real=real, nonnegative=nonnegative
+            )
+            expected = images.clamp(min=0) if real and nonnegative else images
+            assert torch.equal(problem.constrain(images), expected * support[problem.box])

@@ -26,6 +26,8 @@ WORDS = {
 }
 """Plain words for choices: (field, choice) -> words."""
 
+_EXACT = 2**53
+
 
 def label(name: str) -> str:
     """Label of a field."""
@@ -76,10 +78,9 @@ def shrinkable(box: ComboBox) -> None:
 
 
 def _range(metadata: list[Any]) -> tuple[int, int]:
-    """Bounds of an integer field; one without an upper bound ends at that of 64 bits."""
+    """Bounds of an integer field, at most what the spin box counts exactly (in double precision)."""
     bounds: dict[str, int] = {}
     for item in metadata:
         bounds |= {key: getattr(item, key) for key in ("ge", "gt", "le", "lt") if hasattr(item, key)}
     least = bounds.get("ge", bounds.get("gt", -1) + 1)
-    most = bounds.get("le", bounds.get("lt", 2**63) - 1)
-    return least, most
+    return least, min(bounds.get("le", bounds.get("lt", _EXACT + 1) - 1), _EXACT)

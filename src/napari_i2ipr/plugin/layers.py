@@ -91,6 +91,25 @@ def pattern_layers(measurement: Measurement, name: str) -> list[LayerData]:
     return layers
 
 
+def truth_layer(image: NDArray[Any], measurement: Measurement, name: str) -> LayerData:
+    """A known object as a hidden layer, in the middle of the frame that a measurement of it has.
+
+    Parameters
+    ----------
+    image : ndarray
+        The object, real.
+    measurement : Measurement
+        Simulated from it.
+    name : str
+        Name of the layer.
+    """
+    lead, size = measurement.axes[:-2], image.shape[-2:]
+    y, x = ((n - h) // 2 for n, h in zip(measurement.frame_shape, size, strict=True))
+    placed = ObjectGrid.of(measurement).placed((y, x), lead)
+    meta = {"name": name, "colormap": "gray", "visible": False, "metadata": {KEY: {"kind": "truth"}}}
+    return image, {**meta, **placed}, "image"
+
+
 def shown_range(frame: NDArray[Any], bad: NDArray[np.bool_] | None = None) -> tuple[float, float, float]:
     """Contrast limits of a pattern and the dimmest value worth telling from black.
 

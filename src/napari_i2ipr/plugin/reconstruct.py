@@ -214,7 +214,7 @@ class ReconstructWidget(QWidget):
             group = words_of(layer).get("group")
             mine = [mask for _, mask in self._masks() if group and words_of(mask).get("group") == group]
             self.bad_pixels.value = mine[0] if mine else None
-            self.support.value = self.support.choices[0]
+            self.support.value = self._supports()[0][1]
         self._show_state()
 
     def _on_preset(self, preset: str) -> None:
@@ -287,7 +287,8 @@ class ReconstructWidget(QWidget):
         self._report(result)
 
     def _show_result(self, added: list[Layer]) -> None:
-        grid = self.viewer.grid
+        canvas = getattr(self.viewer, "canvas", None)  # napari 0.9 and later
+        grid = self.viewer.grid if canvas is None else canvas.grid
         if self.side_by_side.value and not grid.enabled:
             grid.stride, grid.enabled = -1, True  # the layer on top of the list comes first
         try:

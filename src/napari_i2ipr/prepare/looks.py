@@ -13,8 +13,11 @@ if TYPE_CHECKING:
 INVERTED_SHARE = 0.5
 """A mask can only look inverted when it marks more than this share of the pixels."""
 
-INVERTED_AMPLITUDE = 0.9
-"""... and when the pixels it marks hold more than this share of the summed roots of the counts."""
+INVERTED_AMPLITUDE = 0.1
+"""... and when the pixels it spares have less than this share of the mean amplitude of those it marks."""
+
+CENTRE_EXCESS = 2.0
+"""The brightest pixel in the very corner, by this factor over all near the centre, is the zero frequency."""
 
 FULL_SCALE = frozenset(float(kind(2**n - 1)) for n in (8, *range(10, 33, 2)) for kind in (np.float64, np.float32))
 """Maxima at which detectors end, 2^n - 1, also as float32 rounds them."""
@@ -59,7 +62,9 @@ _EIGHT = np.ones((3, 3), dtype=bool)
 
 
 def mask_is_inverted(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> bool:
-    """Whether a mask marks most of the frame and nearly everything that was counted, or spares only a plateau.
+    """Whether a mask marks most of the frame and spares what counted next to nothing, or only a plateau.
+
+    A mask that spares few but ordinary pixels is taken by its word.
 
     Parameters
     ----------
@@ -71,8 +76,9 @@ def mask_is_inverted(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> boo
     if bad.mean() <= INVERTED_SHARE or bad.all():
         return False
     amplitude = np.sqrt(np.where(np.isfinite(values), values, 0.0).clip(min=0))
-    total, kept = float(amplitude.sum()), amplitude[~bad]
-    return total > 0 and (float(amplitude[bad].sum()) > INVERTED_AMPLITUDE * total or float(np.ptp(kept)) == 0)
+    kept, marked = amplitude[~bad], amplitude[bad]
+    dark = float(kept.mean()) < INVERTED_AMPLITUDE * float(marked.mean())
+    return bool(marked.any()) and (dark or float(np.ptp(kept)) == 0)
 
 
 def saturation_level(values: NDArray[np.float64]) -> float | None:
@@ -104,7 +110,7 @@ def saturation_level(values: NDArray[np.float64]) -> float | None:
 
 
 def is_fft_ordered(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> bool:
-    """Whether the amplitudes in all four corners exceed those in the centre.
+    """Whether the amplitudes in all four corners, or that of the very corner pixel, exceed those in the centre.
 
     Parameters
     ----------
@@ -121,7 +127,11 @@ def is_fft_ordered(values: NDArray[np.float64], measured: NDArray[np.bool_]) -> 
         inside = measured[rows, columns]
         return float(amplitude[rows, columns][inside].mean()) if inside.any() else np.nan
 
-    centre = mean(slice(ny // 2 - hy, ny // 2 + hy + 1), slice(nx // 2 - hx, nx // 2 + hx + 1))
+    middle = slice(ny // 2 - hy, ny // 2 + hy + 1), slice(nx // 2 - hx, nx // 2 + hx + 1)
+    shown = np.where(measured, amplitude, 0.0)
+    if shown[0, 0] == shown.max() and shown[0, 0] > CENTRE_EXCESS * shown[middle].max() > 0:
+        return True
+    centre = mean(*middle)
     sides = (slice(0, hy), slice(ny - hy, ny)), (slice(0, hx), slice(nx - hx, nx))
     corners = [mean(rows, columns) for rows in sides[0] for columns in sides[1]]
     return bool(min(corners) > CORNER_EXCESS * centre)
