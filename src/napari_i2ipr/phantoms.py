@@ -22,17 +22,18 @@ _PX = 2 / 256
 
 
 def cell(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
-    """Simulate a stained cell among its neighbours, as a microscope would show it.
+    """Simulate stained cells in a layer, as a microscope would show them.
 
-    Textured cytoplasm with filaments and vesicles, a nucleus with nucleoli, parts of two neighbours, and
-    a background that is nowhere zero. It has no symmetry, so its orientation can be told.
+    A large cell among its neighbours: textured cytoplasm with filaments and vesicles, nuclei with
+    nucleoli, bright membranes, and gaps that are nowhere zero. The layer fills the frame and has no
+    symmetry, so that its place and orientation can be told.
 
     Parameters
     ----------
     n : int
         Side in pixels, at least 16.
     seed : int
-        Another seed, another cell.
+        Another seed, other cells.
 
     Returns
     -------
@@ -40,17 +41,22 @@ def cell(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
         ``(n, n)``, uint8.
     """
     rng, y, x = _start(n, seed)
-    image = 30 + 9 * y - 6 * x + 4 * _noise(rng, n, 1.3)
-    for cy, cx, radius, gain in ((-0.78, 0.92, 0.42, 0.6), (0.98, -0.84, 0.46, 0.75)):
-        neighbour = _depth(rng, y - cy, x - cx, radius)
-        image = np.where(neighbour > 0, gain * _cytoplasm(rng, n, neighbour), image)
-    depth = _depth(rng, y - 0.03, x + 0.04, 0.78)
-    inside = depth > 0
-    image = np.where(inside, _cytoplasm(rng, n, depth), image) + 45 * np.exp(-((depth / (2 * _PX)) ** 2))
-    image += 34 * inside * _filaments(rng, n, depth)
-    core = _depth(rng, y + 0.12, x - 0.17, 0.27)
-    image = _with_vesicles(rng, image, y, x, inside & (core < -4 * _PX))
-    return _finished(_with_nucleus(rng, image, y + 0.12, x - 0.17, core))
+    owner, depth, centres = _layer(rng, y, x)
+    texture = 8 * _noise(rng, n, 0.6) + 9 * _noise(rng, n, 1.5)
+    levels = rng.permutation(np.linspace(34, 118, len(centres)))
+    levels[0] = 96.0
+    image = levels[owner] * (0.8 + 0.5 * np.sqrt(np.clip(depth, 0, 1))) + texture
+    image += 50 * _filaments(rng, n, depth) * (owner % 2 == 0)
+    cores = [
+        np.minimum(_depth(rng, y - cy, x - cx, radius), np.where(owner == i, depth - 9 * _PX, -1))
+        for i, (cy, cx, radius) in enumerate(_nuclei(rng, centres))
+    ]
+    image = _with_vesicles(rng, image, y, x, (depth > 4 * _PX) & (np.max(cores, axis=0) < -4 * _PX))
+    for core in cores:
+        image = _with_nucleus(rng, image, y, x, core)
+    image += 90 * np.exp(-(((depth - 4 * _PX) / (1.5 * _PX)) ** 2))
+    gap = 1 / (1 + np.exp(np.clip((depth - 1.5 * _PX) / (0.7 * _PX), -50, 50)))
+    return _finished(image + gap * (22 + 0.3 * texture - image))
 
 
 def scene(n: int = 256, seed: int = 0) -> NDArray[np.uint8]:
@@ -128,10 +134,24 @@ def _depth(rng: np.random.Generator, y: Field, x: Field, radius: float) -> Field
     return np.asarray(reach - np.hypot(y, x))
 
 
-def _cytoplasm(rng: np.random.Generator, n: int, depth: Field) -> Field:
-    """Thicker to the middle, granular, with larger clouds."""
-    dome = 62 + 75 * np.sqrt(np.clip(depth, 0, None))
-    return np.asarray(dome + 7 * _noise(rng, n, 0.6) + 9 * _noise(rng, n, 1.5))
+def _layer(rng: np.random.Generator, y: Field, x: Field) -> tuple[NDArray[np.intp], Field, Field]:
+    """Which cell a point belongs to, how far inside it lies, and the cells' centres; the first is the large one."""
+    n = len(y)
+    centres = np.array([[-0.12, -0.2], [-1.0, 0.75], [0.45, 0.85], [0.95, 0.1], [0.75, -0.95], [-0.95, -0.75]])
+    centres = centres + rng.uniform(-0.12, 0.12, centres.shape)
+    y = y + 0.05 * _noise(rng, n, 2.4)
+    x = x + 0.05 * _noise(rng, n, 2.4)
+    reach = np.array([0.0, *rng.uniform(0.1, 0.25, len(centres) - 1)])
+    away = np.stack([np.hypot(y - cy, x - cx) + r for (cy, cx), r in zip(centres, reach, strict=True)])
+    order = np.sort(away, axis=0)
+    return away.argmin(0), np.asarray((order[1] - order[0]) / 2), centres
+
+
+def _nuclei(rng: np.random.Generator, centres: Field) -> list[tuple[float, float, float]]:
+    """Places and radii of the nuclei, a little towards the middle of the frame."""
+    moved = centres * rng.uniform(0.68, 0.85, (len(centres), 1))
+    radii = (0.25, *rng.uniform(0.14, 0.19, len(centres) - 1))
+    return [(float(cy), float(cx), float(r)) for (cy, cx), r in zip(moved, radii, strict=True)]
 
 
 def _filaments(rng: np.random.Generator, n: int, depth: Field) -> Field:
@@ -162,9 +182,13 @@ def _with_vesicles(rng: np.random.Generator, image: Field, y: Field, x: Field, w
 
 def _with_nucleus(rng: np.random.Generator, image: Field, y: Field, x: Field, core: Field) -> Field:
     """Bright chromatin with a rim, and nucleoli in it."""
+    if core.max() <= 0:
+        return image
     n = len(image)
-    chromatin = 158 + 16 * _noise(rng, n, 1.0) + 40 * np.exp(-((core / (2.5 * _PX)) ** 2))
-    for cy, cx, radius in ((-0.08, 0.07, 0.07), (0.09, -0.05, 0.05), (0.1, 0.13, 0.03)):
-        inside = np.clip(_depth(rng, y - cy, x - cx, radius) / (2 * _PX) + 0.5, 0, 1)
-        chromatin = chromatin + inside * (232 - chromatin)
+    chromatin = rng.uniform(120, 175) + 16 * _noise(rng, n, 1.0) + 45 * np.exp(-((core / (2.5 * _PX)) ** 2))
+    places = np.argwhere(core > 0.45 * core.max()) * 2 / n - 1
+    for _ in range(int(rng.integers(1, 4))):
+        cy, cx = places[int(rng.integers(len(places)))]
+        inside = np.clip(_depth(rng, y - cy, x - cx, rng.uniform(0.1, 0.26) * core.max()) / (2 * _PX) + 0.5, 0, 1)
+        chromatin = chromatin + inside * (236 - chromatin)
     return np.where(core > 0, chromatin, image)

@@ -13,6 +13,7 @@ from PIL import Image
 from scipy.ndimage import gaussian_filter
 from typer.testing import CliRunner
 
+from napari_i2ipr.cli import _terminal
 from napari_i2ipr.cli.app import app
 
 SETTINGS = """
@@ -44,6 +45,12 @@ def one_torch_thread() -> Iterator[None]:
     torch.set_num_threads(1)
     yield
     torch.set_num_threads(before)
+
+
+@pytest.fixture(autouse=True)
+def not_verbose() -> None:
+    """What ``-v`` of an earlier test set."""
+    _terminal.be_verbose(False)
 
 
 @pytest.fixture

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Callable, Iterator
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
@@ -126,7 +127,7 @@ def test_every_method_has_its_equation_here() -> None:
 @pytest.mark.parametrize("name", EQUATIONS)
 def test_steps_follow_the_published_equation(numbers: Numbers, name: str) -> None:
     method, equation = EQUATIONS[name]
-    g = numbers.start.astype(np.complex128 if not numbers.real else np.float64)
+    g = numbers.start.astype(np.float64 if numbers.real else np.complex128)
     for ours, _ in iterates(numbers, method, 4):
         g = equation(numbers, g)
         assert_same(ours, g)
@@ -135,7 +136,8 @@ def test_steps_follow_the_published_equation(numbers: Numbers, name: str) -> Non
 @pytest.mark.parametrize("method", [ER(), HIO(), RAAR()], ids=["ER", "HIO", "RAAR"])
 def test_the_estimate_is_the_projected_iterate(numbers: Numbers, method: Method) -> None:
     for g, estimate in iterates(numbers, method, 3):
-        assert_same(estimate, numbers.p_s(numbers.p_m(g.astype(np.complex128 if not numbers.real else float)))[2:6, 3:8])
+        wide = g.astype(np.float64 if numbers.real else np.complex128)
+        assert_same(estimate, numbers.p_s(numbers.p_m(wide))[2:6, 3:8])
 
 
 def test_the_estimate_of_the_difference_map_is_one_side_of_its_gap(numbers: Numbers) -> None:
@@ -146,7 +148,7 @@ def test_the_estimate_of_the_difference_map_is_one_side_of_its_gap(numbers: Numb
 
 @pytest.mark.parametrize(("gamma", "every"), [(0.6, 4), (1.0, 2), (0.3, 1)])
 def test_acceleration_follows_the_equation_of_the_paper(numbers: Numbers, gamma: float, every: int) -> None:
-    g = numbers.start.astype(np.complex128 if not numbers.real else np.float64)
+    g = numbers.start.astype(np.float64 if numbers.real else np.complex128)
     last = None
     for step, (ours, _) in enumerate(iterates(numbers, Accelerated(ER(), gamma, every), 9), start=1):
         projected = numbers.p_m(g)
@@ -163,7 +165,7 @@ def test_acceleration_follows_the_equation_of_the_paper(numbers: Numbers, gamma:
 
 
 def test_averaging_is_the_mean_of_the_projected_iterates(numbers: Numbers) -> None:
-    g = numbers.start.astype(np.complex128 if not numbers.real else np.float64)
+    g = numbers.start.astype(np.float64 if numbers.real else np.complex128)
     projected = []
     for ours, estimate in iterates(numbers, Averaged(HIO(beta=0.9)), 5):
         projected.append(numbers.p_s(numbers.p_m(g)))
@@ -177,5 +179,5 @@ def test_the_residual_of_error_reduction_never_grows(numbers: Numbers) -> None:
     for g, _ in iterates(numbers, ER(), 30):
         spectrum = np.abs(np.fft.fft2(g.astype(np.complex128), norm="ortho"))
         misfit.append(np.linalg.norm((spectrum - numbers.amplitude)[numbers.good]))
-    assert all(later <= earlier * (1 + 1e-6) for earlier, later in zip(misfit, misfit[1:], strict=False))
+    assert all(later <= earlier * (1 + 1e-6) for earlier, later in pairwise(misfit))
     assert misfit[-1] < misfit[0]

@@ -14,9 +14,7 @@ from napari_i2ipr.errors import I2IPRError, InputError
 from napari_i2ipr.progress import Cancel
 
 PATTERN = np.ones((20, 31), np.float32)
-KINDS = [
-    kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, I2IPRError)
-]
+KINDS = [kind for kind in vars(errors).values() if isinstance(kind, type) and issubclass(kind, I2IPRError)]
 
 
 class Lazy:

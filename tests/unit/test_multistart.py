@@ -239,7 +239,7 @@ def test_events_count_up_to_the_total_of_each_stage(noisy: Problem) -> None:
 
 
 def test_watching_changes_nothing(noisy: Problem) -> None:
-    watched = initialise(noisy, SETTINGS, seed=0, on_event=lambda event: None, cancel=Cancel())
+    watched = initialise(noisy, SETTINGS, seed=0, on_event=lambda _: None, cancel=Cancel())
     assert torch.equal(watched.images, initialise(noisy, SETTINGS, seed=0).images)
 
 
@@ -342,5 +342,5 @@ def test_a_start_that_diverges_in_the_short_run_ranks_behind_the_sound_ones(
     assert found.status == (("DONE",) * 4,)
     everyone = initialise(noisy, dataclasses.replace(SETTINGS, n_keep=6), seed=0)
     assert set(everyone.start[0, -2:].tolist()) == {0, 3}
-    assert [status for status in everyone.status[0]] == ["DONE"] * 4 + ["DIVERGED"] * 2
+    assert list(everyone.status[0]) == ["DONE"] * 4 + ["DIVERGED"] * 2
     assert torch.isfinite(everyone.images).all()

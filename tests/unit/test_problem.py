@@ -163,7 +163,9 @@ def test_friedel_pairs_are_averaged_as_intensities_or_amplitudes(make_object: Ca
 
 @both_kinds
 @every_frame
-def test_a_measurement_is_the_same_alone_and_in_a_batch(make_object: Callable[..., Any], frame: Any, real: bool) -> None:
+def test_a_measurement_is_the_same_alone_and_in_a_batch(
+    make_object: Callable[..., Any], frame: Any, real: bool
+) -> None:
     x = make_object((3, *frame), real=real) * half_box(frame)
     together = build(frame, x, real=real, seed=1, indices=(4, 0, 9))
     for b, index in enumerate((4, 0, 9)):
@@ -269,7 +271,11 @@ def test_images_are_held_to_the_support_and_the_sign(make_object: Callable[..., 
         support[6, 8] = not hole
         for nonnegative in (True, False):
             problem = Problem.build(
-                torch.ones(1, 33, 40), torch.ones(1, 33, 40, dtype=torch.bool), support, real=real, nonnegative=nonnegative
+                torch.ones(1, 33, 40),
+                torch.ones(1, 33, 40, dtype=torch.bool),
+                support,
+                real=real,
+                nonnegative=nonnegative,
             )
             expected = images.clamp(min=0) if real and nonnegative else images
             assert torch.equal(problem.constrain(images), expected * support[problem.box])

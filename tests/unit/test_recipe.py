@@ -135,13 +135,13 @@ def test_an_unknown_name_is_refused_with_the_valid_ones(given_value: str, listed
     ids=repr,
 )
 def test_what_is_no_schedule_is_refused(given_value: Any) -> None:
-    with pytest.raises(ConfigError, match="got .*expected"):
+    with pytest.raises(ConfigError, match=r"got .*expected"):
         parse_schedule(given_value)
 
 
 @pytest.mark.parametrize("given_value", [None, 5, 5.0, True, {"HIO": 700}], ids=repr)
 def test_neither_text_nor_list_is_refused(given_value: Any) -> None:
-    with pytest.raises(ConfigError, match="got .*expected"):
+    with pytest.raises(ConfigError, match=r"got .*expected"):
         parse_schedule(given_value)
 
 

@@ -2,10 +2,9 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
-
-import numpy as np
 
 from napari_i2ipr.cli._terminal import number, program_version
 
@@ -52,6 +51,8 @@ def in_words(result: Reconstruction) -> dict[str, str]:
     items = scores.get("items", [])
     lead = f"{len(items)} images of " if items else ""
     h, w = result.image.shape[-2:]
+    import numpy as np
+
     kept = len(result.candidates)
     median = float(np.nanmedian(result.uncertainty))
     return {
@@ -83,6 +84,6 @@ def _means(items: list[dict[str, Any]]) -> dict[str, Any]:
     """Mean of every number over the items that have it."""
     means: dict[str, Any] = {}
     for name in dict.fromkeys(name for item in items for name in item):
-        values = [v for item in items if isinstance(v := item.get(name), int | float) and np.isfinite(v)]
+        values = [v for item in items if isinstance(v := item.get(name), int | float) and math.isfinite(v)]
         means[name] = sum(values) / len(values) if values else None
     return means

@@ -48,18 +48,19 @@ def guarded(function: Callable[P, None]) -> Callable[P, None]:
             with _warnings_as_lines():
                 function(*args, **kwargs)
         except I2IPRError as error:
-            raise typer.Exit(_report(error)) from None
-        except MemoryError:
-            raise typer.Exit(_report(OutOfMemoryError("too little memory", do="crop or bin the data"))) from None
-        except KeyboardInterrupt:
-            raise typer.Exit(_report(CancelledError("a stop (Ctrl-C)", do="run it again"))) from None
+            raise typer.Exit(_report(error, error)) from None
+        except MemoryError as error:
+            ours: I2IPRError = OutOfMemoryError("too little memory", do="crop or bin the data")
+            raise typer.Exit(_report(ours, error)) from None
+        except KeyboardInterrupt as error:
+            raise typer.Exit(_report(CancelledError("a stop (Ctrl-C)", do="run it again"), error)) from None
 
     return run
 
 
-def _report(error: I2IPRError) -> int:
+def _report(error: I2IPRError, origin: BaseException) -> int:
     """Print an error in one line; returns its exit code."""
-    LOG.info("where the error came from:", exc_info=error)
+    LOG.info("where the error came from:", exc_info=origin)
     typer.echo(f"error: {' '.join(str(error).split())}", err=True)
     return error.exit_code
 

@@ -9,7 +9,7 @@ import typer
 
 from napari_i2ipr.cli import _files, _report, evaluate, reconstruct
 from napari_i2ipr.cli._terminal import guarded, number, print_table
-from napari_i2ipr.errors import OutputError
+from napari_i2ipr.errors import CancelledError, OutputError
 
 if TYPE_CHECKING:
     from napari_i2ipr.data import Measurement, Reconstruction
@@ -42,11 +42,13 @@ def demo(
     truth = cell()
     pattern = simulation.simulate(truth, alpha=ALPHA)
     (h, w), (ny, nx) = truth.shape[-2:], pattern.frame_shape
-    typer.echo(f"Simulated the diffraction pattern of a built-in picture of a cell ({h} x {w} px), zero-padded to")
+    typer.echo(f"Simulated the diffraction pattern of a built-in picture of cells ({h} x {w} px), zero-padded to")
     typer.echo(f"{ny} x {nx} px, with noise of alpha {ALPHA:g}. Only the pattern is used from here on.\n")
     io.write(pattern, pattern_file, overwrite=True)
     settings = Config()
     result = reconstruct.run(pattern, settings, "cpu")
+    if result.status.name == "CANCELLED":
+        raise CancelledError("a stop (Ctrl-C)", do="only the pattern was written; start the demo again")
     io.write(result, store, overwrite=True)
     io.write(result, cxi, overwrite=True)
     scores = score(result, truth)

@@ -25,7 +25,9 @@ def simulate(
     *,
     alpha: Annotated[
         float | None,
-        typer.Option("--alpha", metavar="A", help="Noise level of the I2I-PR paper, e.g. 2, 3, 4. None: no noise."),
+        typer.Option(
+            "--alpha", metavar="A", help="Noise level of the I2I-PR paper, e.g. 2, 3, 4. Not given: no noise."
+        ),
     ] = None,
     photons: Annotated[
         float | None, typer.Option("--photons", metavar="N", help="Photons in the whole pattern; makes whole counts.")

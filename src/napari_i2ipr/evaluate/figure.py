@@ -19,7 +19,7 @@ if TYPE_CHECKING:
 
     from napari_i2ipr.data import Measurement, Reconstruction
 
-_DECADES = 6
+_DECADES = 8
 """The pattern is shown over at most so many decades."""
 
 _MASKED = "0.75"
@@ -113,7 +113,7 @@ def _pattern(measurement: Measurement, bar: str) -> _Panel:
     missing = missing | ~np.isfinite(values)
     positive = values[~missing & (values > 0)]
     top = float(positive.max(initial=1.0))
-    bottom = max(float(np.quantile(positive, 0.01)) if positive.size else top / 10, top * 10.0**-_DECADES)
+    bottom = max(float(np.quantile(positive, 0.05)) if positive.size else top / 10, top * 10.0**-_DECADES)
     bottom = min(bottom, top / 10)
     image = np.ma.masked_array(np.maximum(values, bottom), missing)
     ny, nx = values.shape
@@ -137,12 +137,13 @@ def _object(result: Reconstruction, truth: NDArray[Any] | None) -> list[_Panel]:
     shape = result.image.shape[-2:]
     image = result.image.reshape((-1, *shape))[0]
     spread = result.uncertainty.reshape((-1, *shape))[0]
-    known = None
+    known, matched = None, ""
     if truth is not None:
         known = np.asarray(truth).reshape((-1, *np.shape(truth)[-2:]))[0]
         found = align.register(image, result.box, known, result.frame_shape)
         spread = found.bring(spread, result.box)
         image = found.bring(image, result.box) * found.factor
+        matched = ", turned by 180° as the truth is" if found.flipped else ""
         if not np.iscomplexobj(result.image) and not np.iscomplexobj(known):
             image = np.real(image)
     extent, axis = _place(result, (image.shape[0], image.shape[1]))
@@ -150,7 +151,7 @@ def _object(result: Reconstruction, truth: NDArray[Any] | None) -> list[_Panel]:
     value = np.abs(image) if complex_ else image
     low, high = (float(q) for q in np.nanquantile(value, (0.001, 0.999)))
     name, unit = (": amplitude", "amplitude (object units)") if complex_ else ("", "value (object units)")
-    panels = [_Panel(f"reconstruction{name}", value, "gray", Normalize(low, high), unit, extent, axis, "both")]
+    panels = [_Panel(f"reconstruction{name}{matched}", value, "gray", Normalize(low, high), unit, extent, axis, "both")]
     if complex_:
         phase, turn = np.angle(image), Normalize(-np.pi, np.pi)
         panels.append(_Panel("reconstruction: phase", phase, "twilight", turn, "phase (rad)", extent, axis))

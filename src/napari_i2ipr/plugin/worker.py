@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import atexit
+import ctypes
 import gc
+import importlib.util
 import logging
+import os
 import sys
 import time
 import traceback
@@ -12,6 +15,7 @@ from collections.abc import Callable
 from contextlib import suppress
 from dataclasses import dataclass, replace
 from functools import cache
+from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
 from napari.qt.threading import create_worker
@@ -121,6 +125,7 @@ class ReconstructTask:
     def __call__(self, *, on_progress: Callable[[Progress], None], cancel: Cancel) -> Reconstruction:
         """Run it; imports torch, so never call it in the main thread."""
         on_progress(Progress("starting"))
+        load_torch()
         from napari_i2ipr.pipeline import reconstruct
         from napari_i2ipr.solvers._run import available_cores
 
@@ -259,6 +264,23 @@ def sentence(error: BaseException) -> str:
         f"The reconstruction failed ({type(error).__name__}: {first}): run it again, "
         "and if it fails again on the cpu too, report it with the log."
     )
+
+
+def load_torch() -> None:
+    """Import torch without freezing the window.
+
+    Python holds its lock while it links torch's library, which takes 0.2 s at best and seconds from a
+    cold disk. On Linux the linker is therefore called first through ctypes, which lets go of the lock;
+    the import then finds the library in place. Where that fails, the import does it all itself.
+    """
+    found = None if "torch" in sys.modules else importlib.util.find_spec("torch")
+    if found is not None and found.origin is not None and sys.platform.startswith("linux"):
+        link = ctypes.CDLL(None).dlopen
+        link.argtypes, link.restype = (ctypes.c_char_p, ctypes.c_int), ctypes.c_void_p
+        folder = Path(found.origin).parent / "lib"
+        for name in ("libtorch_cpu.so", "libtorch.so"):
+            link(os.fsencode(folder / name), os.RTLD_NOW)
+    importlib.import_module("torch")
 
 
 @cache
