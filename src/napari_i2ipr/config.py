@@ -154,6 +154,9 @@ class Config(_Section):
             return cls.model_validate(_merged(base, values))
         except ValidationError as error:
             first = error.errors()[0]
+            inner = first.get("ctx", {}).get("error")
+            if isinstance(inner, ConfigError):
+                raise inner from None
             where = ".".join(str(part) for part in first["loc"])
             raise ConfigError(
                 f"the setting {where} = {first.get('input')!r}: {first['msg']}",

@@ -56,6 +56,10 @@ class FormatError(I2IPRError, OSError):
     exit_code = 2
 
 
+class DataWarning(UserWarning):
+    """Something about the data was guessed or mended; the message says what was done."""
+
+
 class CancelledError(I2IPRError, RuntimeError):
     """The user stopped the work before anything could be returned (exit code 3)."""
 

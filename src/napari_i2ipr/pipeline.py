@@ -5,6 +5,7 @@ from __future__ import annotations
 import math
 import time
 import warnings
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
 from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
@@ -15,7 +16,7 @@ from torch import Tensor
 
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
-from napari_i2ipr.errors import CancelledError, InputError, OutOfMemoryError
+from napari_i2ipr.errors import CancelledError, DataWarning, I2IPRError, InputError, OutOfMemoryError
 from napari_i2ipr.physics import memory
 from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.physics.support import autocorrelation_support, half_box
@@ -25,7 +26,7 @@ from napari_i2ipr.progress import Event
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable
+    from collections.abc import Iterable, Iterator
 
     from napari_i2ipr.physics.symmetry import Alignment
     from napari_i2ipr.progress import Cancel, OnEvent
@@ -33,10 +34,6 @@ if TYPE_CHECKING:
 
 DEFAULT = Config()
 """The default settings: preset ``balanced``."""
-
-
-class DataWarning(UserWarning):
-    """Something about the data was guessed or mended; the message says what was done."""
 
 
 def reconstruct(
@@ -89,20 +86,38 @@ def reconstruct(
     """
     where = _device(device)
     memory.check(measurement.frame_shape, config.initialisation.n_starts, where, config.compute.memory_fraction)
-    parts: list[_Part] = []
-    try:
-        for index in range(measurement.n_frames):
-            if parts and cancel is not None and cancel.is_set():
-                break
-            say = _numbered(on_event, index, measurement.n_frames)
-            parts.append(
-                _reconstruct_frame(measurement.frame(index), index, config, where, on_event=say, cancel=cancel)
-            )
-    except torch.OutOfMemoryError as error:
-        raise OutOfMemoryError(
-            str(error).splitlines()[0], do="choose another device, fewer starts, or a smaller crop"
-        ) from None
+    with _memory_errors():
+        parts = _frames(measurement, config, where, on_event, cancel)
     return _assembled(measurement, config, where, parts)
+
+
+def _frames(
+    measurement: Measurement, config: Config, device: torch.device, on_event: OnEvent | None, cancel: Cancel | None
+) -> list[_Part]:
+    """The frames one after another; those that a stop left out are missing at the end."""
+    parts: list[_Part] = []
+    for index in range(measurement.n_frames):
+        say = _numbered(on_event, index, measurement.n_frames)
+        try:
+            part = _reconstruct_frame(measurement.frame(index), index, config, device, on_event=say, cancel=cancel)
+        except CancelledError:
+            if not parts:
+                raise
+            break
+        parts.append(part)
+    return parts
+
+
+@contextmanager
+def _memory_errors() -> Iterator[None]:
+    """Say in our words that the memory did not suffice; torch tells it in three ways."""
+    try:
+        yield
+    except (MemoryError, torch.OutOfMemoryError, RuntimeError) as error:
+        if isinstance(error, I2IPRError) or (type(error) is RuntimeError and "allocate memory" not in str(error)):
+            raise
+        said = (str(error) or type(error).__name__).splitlines()[0]
+        raise OutOfMemoryError(said, do="choose another device, fewer starts, or a smaller crop") from None
 
 
 @dataclass(frozen=True)
@@ -287,8 +302,10 @@ def _assembled(measurement: Measurement, config: Config, device: torch.device, p
     lead = measurement.lead_shape
     missing = measurement.n_frames - len(parts)
 
+    box = _union([part.box for part in parts])
+
     def stacked(name: str) -> np.ndarray[Any, Any]:
-        arrays = [getattr(part, name) for part in parts]
+        arrays = [_widened(getattr(part, name), part.box, box) for part in parts]
         arrays += [np.full_like(arrays[0], np.nan)] * missing
         return np.stack(arrays).reshape(*lead, *arrays[0].shape)
 
@@ -298,7 +315,7 @@ def _assembled(measurement: Measurement, config: Config, device: torch.device, p
     return Reconstruction(
         image=stacked("image"),
         uncertainty=stacked("uncertainty"),
-        box=parts[0].box,
+        box=box,
         frame_shape=measurement.frame_shape,
         status=Status.CANCELLED if missing else _worst(part.status for part in parts),
         scores=scores,
@@ -314,6 +331,21 @@ def _assembled(measurement: Measurement, config: Config, device: torch.device, p
             "versions": _versions(),
         },
     )
+
+
+def _union(boxes: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
+    """The smallest box ``(y0, x0, h, w)`` that holds all; supports found by themselves may differ."""
+    y0, x0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
+    return y0, x0, max(box[0] + box[2] for box in boxes) - y0, max(box[1] + box[3] for box in boxes) - x0
+
+
+def _widened(
+    images: np.ndarray[Any, Any], own: tuple[int, int, int, int], box: tuple[int, int, int, int]
+) -> np.ndarray[Any, Any]:
+    """Images ``(..., h, w)`` of one box in a larger one, zero around them."""
+    before = own[0] - box[0], own[1] - box[1]
+    after = box[2] - own[2] - before[0], box[3] - own[3] - before[1]
+    return np.pad(images, [(0, 0)] * (images.ndim - 2) + list(zip(before, after, strict=True)))
 
 
 def _mean_scores(items: list[dict[str, Any]]) -> dict[str, Any]:

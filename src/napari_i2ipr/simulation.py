@@ -1,6 +1,7 @@
 """From an image to the pattern a detector would see: oversampled, noisy, with the detector's faults.
 
-The image never enters the measurement. torch is imported where it is used.
+Noise is the I2I-PR paper's (arXiv 2507.09609) or that of photons, see `napari_i2ipr.physics.noise`. The image
+never enters the measurement; torch is imported where it is used.
 """
 
 from __future__ import annotations
@@ -95,23 +96,21 @@ def simulate(
     Parameters
     ----------
     image : ndarray
-        Object ``(..., y, x)``: real and non-negative, or complex. Its values are the object's units.
+        Object ``(..., y, x)`` in its own units: real and non-negative, or complex.
     alpha : float, optional
         Noise level of the I2I-PR paper, >= 0, for an image of range 255; scaled with the range of this
         one (`napari_i2ipr.data.data_range`, of the whole stack).
     photons : float, optional
-        Expected photons in a whole pattern, > 0; in a stack on the average, at one exposure. The
-        intensities are then whole counts.
+        Expected photons in a pattern, > 0 (in a stack on the average, at one exposure); intensities are
+        then whole counts.
     oversampling : float
-        Frame over object size per axis, 1 ... 64; frames have ``ceil(oversampling * n)`` pixels.
+        Frame over object size per axis, 1 ... 64: frames have ``ceil(oversampling * n)`` pixels.
     beamstop_px : float
-        Radius of a disc about the zero frequency that is blocked, in pixels; 0 for none. Those pixels
-        hold the offset and are marked as bad.
+        Radius in pixels of a blocked disc about the zero frequency, marked as bad; 0 for none.
     saturation : float, optional
-        Level at which the detector ends, in stored units (counts with `photons`). Not marked as bad: a
-        detector does not tell.
+        Level at which the detector ends, in stored units. Not marked as bad: a detector does not tell.
     dead_pixels : int
-        Number of dead pixels, the same in all frames; they hold 0 and are marked as bad.
+        Number of pixels that hold 0 and are marked as bad, the same in all frames.
     offset : float
         Added to every pixel by the detector, in stored units.
     seed : int
@@ -120,26 +119,24 @@ def simulate(
     Returns
     -------
     Measurement
-        Intensities in float32 with the zero frequency at ``n // 2``; ``intensity * intensity_scale`` is in
-        the object's units squared (but for the offset). Its `alpha` is that of the object in its own
-        units, 0 without noise. The support is set unless it is the half box.
+        Zero frequency at ``n // 2``. But for the offset, ``intensity * intensity_scale`` is in the object's
+        units squared; `alpha` is in the object's units, 0 without noise. The support is set unless it is
+        the half box.
 
     Raises
     ------
-    ConfigError
-        If a setting is out of range, or both `alpha` and `photons` are given.
-    InputError
-        If the image is empty, negative, not finite, zero or too small, or has no range to define alpha by.
-
-    Notes
-    -----
-    ``I' = max(I + 2 alpha sqrt(I) n, 0)`` with n standard normal, or Poisson counts (arXiv 2507.09609,
-    in unitary intensities).
+    ConfigError, InputError
+        If a setting is out of range; if the image is negative, not finite, zero or too small.
     """
-    settings = _Settings(alpha, photons, oversampling, beamstop_px, saturation, dead_pixels, offset, seed)
+    return _simulated(
+        image, _Settings(alpha, photons, oversampling, beamstop_px, saturation, dead_pixels, offset, seed)
+    )
+
+
+def _simulated(image: NDArray[Any], settings: _Settings) -> Measurement:
     objects = _checked(image)
     lead, size = objects.shape[:-2], (objects.shape[-2], objects.shape[-1])
-    frame = _frame_shape(size, oversampling)
+    frame = _frame_shape(size, settings.oversampling)
     stack = objects.reshape(-1, *size)
     clean_totals = [float((np.abs(one) ** 2).sum(dtype=np.float64)) for one in stack]  # Parseval
     own_alpha, scale = _levels(settings, image, float(np.mean(clean_totals)))

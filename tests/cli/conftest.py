@@ -17,7 +17,7 @@ from napari_i2ipr.cli import _terminal
 from napari_i2ipr.cli.app import app
 
 SETTINGS = """
-initialisation: {n_starts: 3, short: "HIO:5", n_keep: 2, long: "HIO:20 ER:5"}
+initialisation: {n_starts: 3, short: "HIO:5", n_keep: 2, long: "HIO:20 ER:5", final: ""}
 compute: {threads: 1}
 """
 

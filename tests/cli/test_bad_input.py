@@ -273,6 +273,7 @@ def test_accepted_with_one_warning(folder: Path, settings: Path, run: Run, name:
         case _:
             good = np.ones(frame.shape, bool)
             good[3, 5:9] = False
+            frame[~good] = 0
             np.save("good.npy", good)
             options = ["--mask", "good.npy"]
     np.save("p.npy", frame)

@@ -12,7 +12,9 @@ import pytest
 from PIL import Image
 
 from napari_i2ipr import io
+from napari_i2ipr.config import Config
 from napari_i2ipr.data import Measurement
+from napari_i2ipr.solvers.recipe import total_iterations
 
 Run = Callable[..., Any]
 Make = Callable[..., np.ndarray]
@@ -164,6 +166,8 @@ def test_settings_from_a_preset_and_options(pattern: Path, settings: Path, run: 
     assert run("evaluate", "r.zarr", "--truth", "image.png").code == 0
     done = run("reconstruct", pattern, "f.zarr", "--config", "fast.yaml", "--schedule", "ER:2", "--json")
     assert done.json["preset"] == "fast"
+    fast = Config.from_preset("fast").initialisation
+    assert done.json["image_iterations"] == fast.n_starts * total_iterations(fast.short_schedule) + fast.n_keep * 2
 
 
 def support_of(path: str) -> Any:

@@ -27,7 +27,7 @@ every_frame = pytest.mark.parametrize("frame", FRAMES, ids=str)
 both_kinds = pytest.mark.parametrize("real", [True, False], ids=["real", "complex"])
 
 
-def run(method: Method, constraints: Any, start: torch.Tensor, steps: int = 6) -> tuple[torch.Tensor, torch.Tensor]:
+def run(method: Method, constraints: Any, start: torch.Tensor, steps: int = 9) -> tuple[torch.Tensor, torch.Tensor]:
     """Iterate and estimate after some steps from a copy of `start`."""
     g = start.clone()
     memory = method.init(g, constraints)
@@ -122,7 +122,7 @@ def test_one_value_serves_interleaved_images(
     starts = [make_object((33, 40), seed) for seed in (7, 8)]
     iterates = [start.clone() for start in starts]
     memories = [method.init(g, constraints) for g in iterates]
-    for _ in range(6):
+    for _ in range(9):
         for g, memory in zip(iterates, memories, strict=True):
             method.step(g, constraints, memory)
     for start, g in zip(starts, iterates, strict=True):
@@ -176,7 +176,7 @@ def test_the_next_stage_starts_from_the_iterate_or_from_the_mean(
     constraints = problem.constraints(hold_out=False, one=0)
     g = make_object((33, 40), 7, real=real)
     memory = method.init(g, constraints)
-    for _ in range(6):
+    for _ in range(9):
         method.step(g, constraints, memory)
     before, estimate = g.clone(), method.estimate(g, constraints, memory)
     method.finish(g, constraints, memory)

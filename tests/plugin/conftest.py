@@ -59,7 +59,7 @@ def no_job_left() -> Iterator[None]:
     from superqt.utils import FunctionWorker
 
     yield
-    assert QThreadPool.globalInstance().waitForDone(10_000)
+    assert QThreadPool.globalInstance().waitForDone(60_000)
     FunctionWorker._worker_set.clear()
 
 

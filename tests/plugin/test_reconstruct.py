@@ -8,12 +8,14 @@ import sys
 import weakref
 from collections.abc import Callable
 from dataclasses import replace
+from time import perf_counter
 from typing import Any
 
 import numpy as np
 import pytest
 from napari.layers import Labels, Shapes
 from pytestqt.qtbot import QtBot
+from qtpy.QtCore import QThreadPool, QTimer
 
 from napari_i2ipr.data import Measurement
 from napari_i2ipr.plugin.layers import words_of
@@ -21,8 +23,11 @@ from napari_i2ipr.plugin.state import RunState
 
 Opened = Callable[..., tuple[Any, Any]]
 
-RUN_MS = 60_000
-"""Longest wait for a tiny run; the first one imports torch."""
+RUN_MS = 120_000
+"""Longest wait for a tiny run on a busy machine; the first one imports torch."""
+
+PATIENCE_MS = 10_000
+"""For what takes a fraction of a second on an idle machine."""
 
 
 def finish(qtbot: QtBot, widget: Any) -> None:
@@ -137,7 +142,7 @@ def test_cancel_keeps_what_was_found(qtbot: QtBot, open_widget: Opened) -> None:
     viewer, widget = open_widget()
     started(qtbot, widget)
     widget.cancel_button.click()
-    qtbot.waitUntil(lambda: not widget.runner.status.running, timeout=2_000)
+    qtbot.waitUntil(lambda: not widget.runner.status.running, timeout=PATIENCE_MS)
     assert widget.runner.status.state is RunState.STOPPED
     assert words_of(viewer.layers[-1])["status"] == "CANCELLED"
     assert "Stopped" in widget.message.text()
@@ -213,22 +218,26 @@ def test_preset_brings_its_members(open_widget: Opened) -> None:
     assert widget.members.value == 6
 
 
-@pytest.mark.usefixtures("endless")
-def test_window_answers_while_a_job_runs(qtbot: QtBot, open_widget: Opened) -> None:
-    from time import perf_counter
-
-    from qtpy.QtCore import QTimer
-
-    _, widget = open_widget()
-    started(qtbot, widget)  # torch is loaded: its import is measured in test_first_run_does_not_freeze
+def longest_silence(qtbot: QtBot, seconds: float) -> float:
+    """Longest time for which the window did not answer, by a timer that should tick every 10 ms."""
     ticks: list[float] = []
     timer = QTimer()
     timer.timeout.connect(lambda: ticks.append(perf_counter()))
     timer.start(10)
-    qtbot.wait(2_000)
+    qtbot.wait(round(1000 * seconds))
     timer.stop()
-    gaps = np.diff(ticks)
-    assert gaps.max() < 0.3
+    return float(np.diff(ticks).max())
+
+
+@pytest.mark.usefixtures("endless")
+def test_window_answers_while_a_job_runs(qtbot: QtBot, open_widget: Opened) -> None:
+    _, widget = open_widget()
+    idle = longest_silence(qtbot, 1)  # what others do to this machine
+    widget.run()
+    assert longest_silence(qtbot, 3) < max(0.3, 3 * idle)  # may import torch
+    qtbot.waitUntil(lambda: widget.runner.status.progress.score is not None, timeout=RUN_MS)
+    idle = max(idle, 0.1)
+    assert longest_silence(qtbot, 2) < 3 * idle
     widget.cancel()
     finish(qtbot, widget)
 
@@ -238,8 +247,6 @@ def test_window_answers_while_a_job_runs(qtbot: QtBot, open_widget: Opened) -> N
 def test_closed_during_a_run(
     qtbot: QtBot, no_job_left: None, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str
 ) -> None:
-    from qtpy.QtCore import QThreadPool
-
     viewer = make_napari_viewer()
     viewer.add_image(measurement.intensity)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-i2ipr", "Reconstruct")
@@ -251,7 +258,7 @@ def test_closed_during_a_run(
         viewer.window.remove_dock_widget(dock)
         assert widget._links == []
     qtbot.wait(50)
-    assert QThreadPool.globalInstance().waitForDone(2_000)
+    assert QThreadPool.globalInstance().waitForDone(PATIENCE_MS)
     qtbot.wait(50)  # late signals find nobody
     assert len(viewer.layers) <= 1
 

@@ -29,7 +29,7 @@ def test_sample_to_result(qtbot: QtBot, no_job_left: None, make_napari_viewer_pr
     assert widget.pattern.value.name == "cell pattern"  # the truth is no pattern
     widget.preset.value = "fast"
     widget.run()
-    qtbot.waitUntil(lambda: widget.runner._job is None, timeout=60_000)
+    qtbot.waitUntil(lambda: widget.runner._job is None, timeout=120_000)
     assert widget.runner.status.state is RunState.DONE, widget.message.text()
     result = viewer.layers[-1]
     assert result.data.shape == truth.data.shape

@@ -217,6 +217,13 @@ def test_a_random_start_has_the_measured_modulus_and_its_own_phases(
         assert not torch.allclose(first, random_start(constraints, *other), atol=0.1)
 
 
+def test_no_two_starts_are_alike(noisy: Problem) -> None:
+    constraints = noisy.constraints(hold_out=True, one=0)
+    starts = torch.stack([random_start(constraints, 0, index, start) for index in (0, 1) for start in range(40)])
+    distance = torch.cdist(starts.flatten(1), starts.flatten(1)) + 1e9 * torch.eye(80)
+    assert float(distance.min()) > 0.5 * float(starts[0].norm())
+
+
 def test_iterations_are_counted_for_kept_and_dropped_starts(make_problem: Callable[..., Any]) -> None:
     problem, _ = make_problem(FRAME, batch=2, alpha=0.1)
     found = initialise(problem, SETTINGS, seed=0)

@@ -94,7 +94,10 @@ def test_alpha_is_the_gaussian_limit_of_photons() -> None:
     poisson = simulate(image, photons=1e8, seed=1)
     clean = simulate(image).intensity
     gauss = simulate(image, alpha=poisson.alpha, seed=1).intensity  # 8-bit: its own alpha is the paper's
-    deviations = [((pattern - clean) / np.sqrt(clean))[clean > 1e3] for pattern in (gauss, poisson.intensity * poisson.intensity_scale)]
+    deviations = [
+        ((pattern - clean) / np.sqrt(clean))[clean > 1e3]
+        for pattern in (gauss, poisson.intensity * poisson.intensity_scale)
+    ]
     assert np.std(deviations[0]) == pytest.approx(np.std(deviations[1]), rel=0.1)
 
 
@@ -132,9 +135,7 @@ def test_detector_faults() -> None:
     image = cell(48, 0)
     plain = simulate(image, photons=1e6, seed=2).intensity
     level = float(np.sort(plain.ravel())[-20])
-    measurement = simulate(
-        image, photons=1e6, seed=2, beamstop_px=3, dead_pixels=12, offset=5, saturation=level
-    )
+    measurement = simulate(image, photons=1e6, seed=2, beamstop_px=3, dead_pixels=12, offset=5, saturation=level)
     bad, intensity = measurement.bad_pixels, measurement.intensity
     ky, kx = np.indices((96, 96)) - 48
     disc = np.hypot(ky, kx) <= 3
@@ -181,7 +182,7 @@ def test_truth_stays_out() -> None:
     ids=str,
 )
 def test_settings_are_checked(settings: dict) -> None:
-    with pytest.raises(ConfigError, match="got .*; expected"):
+    with pytest.raises(ConfigError, match=r"got .*; expected"):
         simulate(cell(32, 0), **settings)
 
 
@@ -202,7 +203,7 @@ def test_settings_are_checked(settings: dict) -> None:
     ids=["1-d", "empty", "constant", "phase only", "zero", "zero frame", "negative", "nan", "text", "small"],
 )
 def test_images_are_checked(image: np.ndarray, settings: dict) -> None:
-    with pytest.raises(InputError, match="got .*; expected"):
+    with pytest.raises(InputError, match=r"got .*; expected"):
         simulate(image, **settings)
 
 

@@ -54,13 +54,13 @@ def in_words(result: Reconstruction) -> dict[str, str]:
     import numpy as np
 
     kept = len(result.candidates)
-    median = float(np.nanmedian(result.uncertainty))
+    mean = float(np.nanmean(result.uncertainty))
     return {
         "image": f"{lead}{h} x {w} px{pixel_in_words(result.pixel_m)}",
         "status": result.status.value,
         "R-factor": f"{number(scores.get('r_factor'))} (best candidate {number(scores.get('r_factor_best'))})",
         "free score": f"{number(scores.get('free_score'))}, the best candidate's misfit on pixels it never saw",
-        "uncertainty": f"{number(median, 3)} in the median ({result.uncertainty_kind})",
+        "uncertainty": f"{number(mean, 3)} in the mean ({result.uncertainty_kind})",
         "candidates": f"{kept} kept, {sum(row.weight > 0 for row in result.candidates)} of them averaged",
         "work": f"{scores.get('image_iterations', 0)} image-iterations in {number(scores.get('solver_seconds'), 3)} s "
         f"on {result.provenance.get('device', 'an unknown device')}",

@@ -34,7 +34,9 @@ Preset = Annotated[
 ]
 Schedule = Annotated[
     str | None,
-    typer.Option("--schedule", metavar="TEXT", help='The long run, e.g. "HIO:700 ER:50".', rich_help_panel=_SETTINGS),
+    typer.Option(
+        "--schedule", metavar="TEXT", help='All that kept starts run, e.g. "HIO:700 ER:50".', rich_help_panel=_SETTINGS
+    ),
 ]
 Members = Annotated[
     int | None, typer.Option("--members", metavar="N", help="Independent candidate sets.", rich_help_panel=_SETTINGS)
@@ -167,7 +169,7 @@ def run(measurement: Measurement, settings: Config, device: str, notes: tuple[st
     CancelledError
         If it was stopped before there was anything worth keeping.
     """
-    from napari_i2ipr.pipeline import DataWarning
+    from napari_i2ipr.errors import DataWarning
     from napari_i2ipr.pipeline import reconstruct as solve
 
     warnings.simplefilter("always", DataWarning)

@@ -152,7 +152,7 @@ def log_colormap(dim: float) -> dict[str, Any]:
     controls = np.clip(values, 0, 1) ** GAMMA
     controls[0], controls[-1] = 0, 1
     decades = round(-np.log10(dim), 1)
-    return {"colors": ensure_colormap("inferno").map(steps), "controls": controls, "name": f"log {decades:g} decades"}
+    return {"colors": ensure_colormap("inferno").map(steps), "controls": controls, "name": f"log, {decades:g} dec."}
 
 
 def result_layers(result: Reconstruction, source: str, run: int | None = None) -> list[LayerData]:

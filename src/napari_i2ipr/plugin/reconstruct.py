@@ -73,12 +73,12 @@ class ReconstructWidget(QWidget):
     # -- what is asked for ----------------------------------------------------------------------
 
     def _make_fields(self) -> None:
-        self.pattern = ComboBox(choices=self._patterns, nullable=True, label="Pattern")
+        self.pattern = ComboBox(choices=self._patterns, label="Pattern")
         self.pattern.tooltip = "Image layer with the diffraction pattern, or a stack of patterns; it is not changed."
-        self.bad_pixels = ComboBox(choices=self._masks, nullable=True, label="Bad pixels")
+        self.bad_pixels = ComboBox(choices=self._masks, label="Bad pixels")
         self.bad_pixels.tooltip = (
-            "Labels layer: everything painted is left free. Without one the file's own mask counts; "
-            "dead, hot and saturated pixels are found in any case."
+            "Labels layer: everything painted counts as not measured. Without one the file's own mask counts; "
+            "missing and saturated pixels are found in any case."
         )
         self.support = ComboBox(choices=self._supports, label=form.label("support"))
         self.support.tooltip = (
@@ -93,7 +93,9 @@ class ReconstructWidget(QWidget):
         self.device = ComboBox(choices=devices, value="auto", label="Compute on")
         self.device.tooltip = "auto takes a graphics card (cuda) where there is one, otherwise the processor (cpu)."
         self.side_by_side = CheckBox(value=True, text="Show the result side by side")
-        self.side_by_side.tooltip = "Hides the pattern and turns on napari's grid when a result comes."
+        self.side_by_side.tooltip = (
+            "When a result comes: hide the pattern and turn on napari's grid, a row for each run."
+        )
         for box in (self.pattern, self.bad_pixels, self.support):
             form.shrinkable(box)
 
@@ -107,9 +109,13 @@ class ReconstructWidget(QWidget):
         self.bar.setFormat("%p %")
         self.stage = QLabel()
         self.stage.setToolTip(
-            "Misfit: how far the best estimate is from the measured amplitudes, 0 = perfect. Noise keeps it above 0."
+            "Misfit: how far the best estimate is from the measured amplitudes, 0 = no misfit. Noise keeps it above 0."
         )
         self.message = QLabel()
+        self.message.setToolTip(
+            "R-factor: share of the measured amplitudes that the result does not explain, 0 = all of them explained. "
+            "Noise, and the averaging of candidates that differ, keep it above 0."
+        )
         for text in (self.stage, self.message):
             text.setWordWrap(True)
 
@@ -186,16 +192,18 @@ class ReconstructWidget(QWidget):
         """Follow the layer list."""
         fresh = self.pattern.value is None
         for box in (self.pattern, self.bad_pixels, self.support):
-            box.reset_choices()
+            _renew(box)
         if fresh:
-            self.pattern.value = next((layer for _, layer in reversed(self._patterns())), None)
+            self.pattern.value = self._patterns()[-1][1]
         self._show_state()
 
     def _patterns(self, _box: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Image) and is_pattern(layer)]
+        found = [layer for layer in self.viewer.layers if isinstance(layer, Image) and is_pattern(layer)]
+        return [(layer.name, layer) for layer in found] or [("none is open", None)]
 
     def _masks(self, _box: Any = None) -> list[tuple[str, Any]]:
-        return [(layer.name, layer) for layer in self.viewer.layers if isinstance(layer, Labels)]
+        found = [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
+        return [("automatic", None), *((layer.name, layer) for layer in found)]
 
     def _supports(self, _box: Any = None) -> list[tuple[str, Any]]:
         chosen = self.pattern.value
@@ -212,7 +220,7 @@ class ReconstructWidget(QWidget):
         self.support.reset_choices()
         if layer is not None:
             group = words_of(layer).get("group")
-            mine = [mask for _, mask in self._masks() if group and words_of(mask).get("group") == group]
+            mine = [mask for _, mask in self._masks()[1:] if group and words_of(mask).get("group") == group]
             self.bad_pixels.value = mine[0] if mine else None
             self.support.value = self._supports()[0][1]
         self._show_state()
@@ -287,22 +295,20 @@ class ReconstructWidget(QWidget):
         self._report(result)
 
     def _show_result(self, added: list[Layer]) -> None:
-        canvas = getattr(self.viewer, "canvas", None)  # napari 0.9 and later
-        grid = self.viewer.grid if canvas is None else canvas.grid
-        if self.side_by_side.value and not grid.enabled:
-            grid.stride, grid.enabled = -1, True  # the layer on top of the list comes first
+        if self.side_by_side.value:
+            canvas = getattr(self.viewer, "canvas", None)  # napari 0.9 and later
+            grid = self.viewer.grid if canvas is None else canvas.grid
+            grid.stride = -1  # the layer on top of the list comes first
+            grid.shape = (-1, sum(layer.visible for layer in added))
+            grid.enabled = True
         try:
             self.viewer.reset_view(layers=added)
         except TypeError:  # napari before 0.7
             self.viewer.reset_view()
 
     def _report(self, result: Reconstruction) -> None:
-        status, scores = self.runner.status, result.scores
-        said = [status.message]
-        if scores.get("r_factor") is not None:
-            said.append(f"R-factor {scores['r_factor']:.3f}, the mean of {len(result.candidates)} candidates.")
         notes = [str(note) for note in result.provenance.get("notes", ())]
-        status.message = " ".join(said + notes)
+        self.runner.status.message = "\n".join([self.runner.status.message + _scores_in_words(result), *notes])
         for note in notes:
             show_warning(note)
 
@@ -323,6 +329,7 @@ class ReconstructWidget(QWidget):
     def _show_progress(self, progress: Progress) -> None:
         self.bar.setValue(round(progress.fraction * _BAR_STEPS))
         self.stage.setText(_in_words(progress))
+        self.stage.setVisible(bool(progress.stage))
 
 
 def _in_words(progress: Progress) -> str:
@@ -334,6 +341,27 @@ def _in_words(progress: Progress) -> str:
     if progress.seconds_left is not None:
         parts.append(f"about {progress.seconds_left:.0f} s left")
     return " · ".join(parts)
+
+
+def _scores_in_words(result: Reconstruction) -> str:
+    """How well a result fits, as the end of a line."""
+    score = result.scores.get("r_factor")
+    if score is None:
+        return ""
+    if "items" in result.scores:
+        return f" R-factor {score:.3f} on the average of {len(result.scores['items'])} patterns."
+    return f" R-factor {score:.3f}, {sum(row.weight > 0 for row in result.candidates)} candidates averaged."
+
+
+def _renew(box: ComboBox) -> None:
+    """Ask for the choices again and keep what was chosen, also where it has a new name."""
+    chosen = box.value
+    with box.changed.blocked():
+        box.reset_choices()
+        if any(choice == chosen for choice in box.choices):
+            box.value = chosen
+    if box.value != chosen:
+        box.changed.emit(box.value)
 
 
 def _undo(links: list[tuple[Any, Callable[..., Any]]], _sender: Any = None) -> None:

@@ -89,9 +89,8 @@ def condition(
     amplitude : bool, optional
         Whether the values are amplitudes, to be squared; guessed when None.
     center : tuple of float, optional
-        Where the zero frequency lies, ``(y, x)`` in pixels of the stored array. The frame is cropped so
-        that it comes to ``n // 2``; half pixels are rounded up. Scale and alpha follow the crop, so that
-        the object keeps its units.
+        Pixel ``(y, x)`` of the zero frequency in the stored array. The frame is cropped to bring it to
+        ``n // 2``, half pixels are rounded up; scale and alpha follow, so the object keeps its units.
     invert_mask : bool
         Whether non-zero means good in the given mask.
     allow_masked : bool
@@ -109,16 +108,13 @@ def condition(
     Raises
     ------
     InputError
-        If nothing can be reconstructed from it: constant, all zero, all masked, more than 90 % masked;
-        or if a request contradicts the frame, the support or an earlier conditioning.
+        If nothing can be reconstructed from it, or a request contradicts the frame, the support or an
+        earlier conditioning.
     """
     if len(measurement.shape) != 2:
         raise InputError(f"a stack of shape {measurement.shape}", expected="one pattern (y, x)", do="take its frames")
-    known = measurement.provenance.get(PREPARED)
-    if known is not None:
-        asked = {"amplitude": amplitude, "fft_order": fft_order, "invert_mask": invert_mask or None}
-        _require_same(known, {**asked, "center": None if center is None else [float(c) for c in center]})
-        allow_masked = allow_masked or bool(known["allow_masked"])
+    asked = {"amplitude": amplitude, "fft_order": fft_order, "invert_mask": invert_mask or None, "center": center}
+    known = _earlier(measurement, asked)
     work = _Work.of(measurement)
     if known is None:
         _crop(work, measurement, center)
@@ -133,7 +129,7 @@ def condition(
         _square(work, amplitude)
         _mask_blocks(work)
     _require_counts(work)
-    if not allow_masked:
+    if not (allow_masked or (known and known["allow_masked"])):
         _require_mostly_measured(work)
     record = known or {**work.record, "allow_masked": allow_masked, "notes": list(work.notes)}
     return _result(measurement, work, record), tuple(work.notes)
@@ -173,15 +169,20 @@ def _size(shape: tuple[int, ...]) -> str:
     return f"{shape[0]} x {shape[1]} px"
 
 
-def _require_same(known: dict[str, Any], asked: dict[str, Any]) -> None:
-    """A request to a conditioned measurement must be the one that was carried out."""
-    for name, value in asked.items():
+def _earlier(measurement: Measurement, asked: dict[str, Any]) -> dict[str, Any] | None:
+    """The record of an earlier conditioning, which must be what is asked for now."""
+    known: dict[str, Any] | None = measurement.provenance.get(PREPARED)
+    if known is None:
+        return None
+    for name, given in asked.items():
+        value = list(given) if isinstance(given, tuple | list) else given
         if value is not None and value != known[name]:
             raise InputError(
                 f"{name} = {value} for a pattern that was prepared with {name} = {known[name]}",
                 expected="the pattern as it was stored",
                 do="start again from the original file",
             )
+    return known
 
 
 def _crop(work: _Work, measurement: Measurement, center: tuple[float, float] | None) -> None:
@@ -221,7 +222,7 @@ def _window(c: float, n: int, center: tuple[float, float]) -> slice:
 
 
 def _mend_mask(work: _Work, *, invert_mask: bool) -> None:
-    """Bring the mask to our sign: on request, or where it marks nearly everything that was counted."""
+    """Bring the mask to our sign: on request, or where it marks what was counted and spares what was not."""
     if invert_mask and not work.masked:
         raise InputError("no mask to invert", expected="a pattern with a mask", do="give the mask, or leave it")
     share = float(work.bad.mean())
@@ -230,8 +231,8 @@ def _mend_mask(work: _Work, *, invert_mask: bool) -> None:
         work.bad = ~work.bad
     if inverted and not invert_mask:
         work.notes.append(
-            f"the mask marks {share:.1%} of the pixels, and nearly all counts lie in them: its sign looked wrong "
-            f"and was inverted, {work.bad.mean():.1%} are masked now"
+            f"the mask marks {share:.1%} of the pixels, and nearly all counts lie in them: its sign looks wrong, so it "
+            f"was inverted, and {work.bad.mean():.1%} are masked now"
         )
     work.record |= {"invert_mask": inverted, "given_px": int(work.bad.sum())}
 

@@ -13,11 +13,8 @@ if TYPE_CHECKING:
 INVERTED_SHARE = 0.5
 """A mask can only look inverted when it marks more than this share of the pixels."""
 
-INVERTED_AMPLITUDE = 0.1
-"""... and when the pixels it spares have less than this share of the mean amplitude of those it marks."""
-
-CENTRE_EXCESS = 2.0
-"""The brightest pixel in the very corner, by this factor over all near the centre, is the zero frequency."""
+INVERTED_LIGHT = 0.1
+"""... and when the pixels it spares hold less than this share of what others at their radius hold."""
 
 FULL_SCALE = frozenset(float(kind(2**n - 1)) for n in (8, *range(10, 33, 2)) for kind in (np.float64, np.float32))
 """Maxima at which detectors end, 2^n - 1, also as float32 rounds them."""
@@ -28,20 +25,23 @@ SHARED_MAXIMUM_PX = 5
 SHARED_MAXIMUM_COUNT = 16
 """... where whole counts go up to here at least (small counts share theirs by chance) ..."""
 
-NEIGHBOURS_PX = 100
+NEIGHBOURS_PX = 24
 """... and where no level is shared by as many among so many of the next highest pixels;"""
 
 FRIEDEL_PX = 2
 """if levels are shared by more than this there, values come in steps or the object is symmetric,"""
 
 SHOULDER = 0.9
-"""and then fewer pixels must lie between this share of the maximum and the maximum than at it."""
+"""and then fewer pixels must lie between this share of the maximum (in counts: one deviation less) and it."""
 
 CORNER_REACH = 8
 """Centre and corners are compared within the frame's side divided by this."""
 
 CORNER_EXCESS = 2.0
 """Mean amplitude of the weakest corner over the centre's above which a pattern is in FFT order."""
+
+CENTRE_EXCESS = 2.0
+"""The brightest pixel in the very corner, by this factor over all near the centre, is the zero frequency."""
 
 BLOCK_PX = 5
 """Side of the smallest square of zeros that can be missing."""
@@ -62,23 +62,32 @@ _EIGHT = np.ones((3, 3), dtype=bool)
 
 
 def mask_is_inverted(values: NDArray[np.float64], bad: NDArray[np.bool_]) -> bool:
-    """Whether a mask marks most of the frame and spares what counted next to nothing, or only a plateau.
+    """Whether a mask marks most of the frame and spares only pixels that are dark, or all alike.
 
-    A mask that spares few but ordinary pixels is taken by its word.
+    Dark is meant by comparison with the marked pixels at the same distance from the centre: a mask that
+    spares a dark corner, or few but ordinary pixels, is taken by its word.
 
     Parameters
     ----------
     values : ndarray
-        Pattern as stored; may hold NaN.
+        Pattern as stored, ``(y, x)``; may hold NaN.
     bad : ndarray of bool
         The mask, same shape.
     """
     if bad.mean() <= INVERTED_SHARE or bad.all():
         return False
     amplitude = np.sqrt(np.where(np.isfinite(values), values, 0.0).clip(min=0))
-    kept, marked = amplitude[~bad], amplitude[bad]
-    dark = float(kept.mean()) < INVERTED_AMPLITUDE * float(marked.mean())
-    return bool(marked.any()) and (dark or float(np.ptp(kept)) == 0)
+    kept = amplitude[~bad]
+    if not amplitude[bad].any():
+        return False
+    if np.ptp(kept) == 0:
+        return True
+    ny, nx = values.shape
+    ring = np.hypot(np.arange(ny)[:, None] - ny // 2, np.arange(nx) - nx // 2).astype(np.intp)
+    pixels, light = np.bincount(ring[bad]), np.bincount(ring[bad], amplitude[bad])
+    seen = np.flatnonzero(pixels)
+    expected = np.interp(ring[~bad], seen, light[seen] / pixels[seen])
+    return bool(kept.sum() < INVERTED_LIGHT * expected.sum())
 
 
 def saturation_level(values: NDArray[np.float64]) -> float | None:
@@ -98,12 +107,12 @@ def saturation_level(values: NDArray[np.float64]) -> float | None:
     shared = int((values == top).sum())
     if shared < SHARED_MAXIMUM_PX or top <= 0:
         return None
-    if top < SHARED_MAXIMUM_COUNT and bool((values == np.round(values)).all()):
-        return None
+    whole = bool((values == np.round(values)).all())
     below = values[values < top]
-    if below.size == 0:
+    if below.size == 0 or (whole and top < SHARED_MAXIMUM_COUNT):
         return None
-    next_level, shoulder = int((below == below.max()).sum()), int((below >= SHOULDER * top).sum())
+    shoulder = int((below >= (top - top**0.5 if whole else SHOULDER * top)).sum())
+    next_level = int((below == below.max()).sum())
     highest = np.partition(below, -NEIGHBOURS_PX)[-NEIGHBOURS_PX:] if below.size > NEIGHBOURS_PX else below
     alike = int(np.unique(highest, return_counts=True)[1].max())
     return top if shared > max(next_level, alike, shoulder if alike > FRIEDEL_PX else 0) else None
@@ -171,9 +180,8 @@ def missing_blocks(
         block = labels[near] == number
         border = ndimage.binary_dilation(block, _EIGHT, BORDER_PX) & ~block & ~bad[near]
         counts = values[near][border]
-        lit = counts[counts > 0]
-        if lit.size > BORDER_SHARE * counts.size and np.median(lit) > BORDER_COUNT:
-            found = block & empty[near]
+        lit, found = counts[counts > 0], block & empty[near]
+        if found.sum() >= BLOCK_PX**2 and lit.size > BORDER_SHARE * counts.size and np.median(lit) > BORDER_COUNT:
             missing[near] |= found
-            blocks += bool(found.any())
+            blocks += 1
     return missing, blocks

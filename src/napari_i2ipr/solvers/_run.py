@@ -171,7 +171,8 @@ def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]
     _keep_freed_memory()
     total = threads or available_cores()
     n = max(min(len(jobs), total), 1)
-    with _torch_threads_restored(), ThreadPoolExecutor(n, None, torch.set_num_threads, (max(total // n, 1),)) as pool:
+    pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(max(total // n, 1),))
+    with _torch_threads_restored(), pool:
         return list(pool.map(lambda job: _quietly(work, job), jobs))
 
 
