@@ -6,7 +6,7 @@ import json
 from typing import Annotated, Any, Literal
 
 import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
 
 from napari_i2ipr.errors import ConfigError
 from napari_i2ipr.solvers.recipe import Schedule, parse_schedule, schedule_text
@@ -132,6 +132,14 @@ class Config(_Section):
     compute: Compute = Compute()
     keep_candidates: bool = Field(False, description="Return the aligned candidates too.")
 
+    @model_validator(mode="before")
+    @classmethod
+    def _fill_from_preset(cls, values: Any) -> Any:
+        """What is not given comes from the named preset, however the configuration is made."""
+        if not isinstance(values, dict):
+            return values
+        return _merged(PRESETS.get(str(values.get("preset", DEFAULT_PRESET)), {}), values)
+
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Config:
         """The named preset, with top-level fields changed.
@@ -149,9 +157,8 @@ class Config(_Section):
         """A configuration from plain values; what is missing comes from its preset."""
         if not isinstance(values, dict):
             raise ConfigError(f"a {type(values).__name__}", expected="settings by name")
-        base = PRESETS.get(_known_preset(str(values.get("preset", DEFAULT_PRESET))), {})
         try:
-            return cls.model_validate(_merged(base, values))
+            return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
             inner = first.get("ctx", {}).get("error")

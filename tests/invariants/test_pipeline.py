@@ -14,9 +14,11 @@ from napari_i2ipr import pipeline
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, InputError, OutOfMemoryError
+from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.pipeline import reconstruct
 from napari_i2ipr.prepare import PREPARED, condition
 from napari_i2ipr.progress import Cancel, Event
+from napari_i2ipr.solvers import multistart
 
 Array = np.ndarray[Any, Any]
 
@@ -424,6 +426,24 @@ def test_patterns_of_a_stack_may_differ_in_size_of_object() -> None:
 def test_a_device_that_is_not_there_is_refused(name: str) -> None:
     with pytest.raises(InputError, match="device"):
         reconstruct(measure(pattern(drawn((33, 40)))), QUICK, device=name)
+
+
+@pytest.mark.parametrize(("shifts", "subpixel"), [(False, True), (True, False)])
+def test_the_alignment_settings_hold_wherever_candidates_are_aligned(
+    monkeypatch: pytest.MonkeyPatch, shifts: bool, subpixel: bool
+) -> None:
+    asked: list[tuple[Any, Any]] = []
+
+    def spy(images: torch.Tensor, **options: Any) -> Any:
+        asked.append((options.get("shifts"), options.get("subpixel")))
+        return align(images, **options)
+
+    for module in (pipeline, multistart):
+        monkeypatch.setattr(module, "align", spy)
+    config = QUICK.replace(alignment={"shifts": shifts, "subpixel": subpixel})
+    reconstruct(measure(pattern(drawn((33, 40)), noise=0.05)), config, device="cpu")
+    assert len(asked) == 2, "once for the final run, once for the aggregate"
+    assert set(asked) == {(shifts, subpixel)}
 
 
 def test_an_empty_support_is_refused() -> None:

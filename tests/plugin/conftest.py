@@ -16,8 +16,8 @@ if importlib.util.find_spec("napari") is None:
     collect_ignore_glob = ["test_*.py"]
 
 GEOMETRY = Geometry(wavelength_m=1e-10, distance_m=1.0, pixel_size_m=(50e-6, 100e-6))
-TINY = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:30 ER:5"}}
-ENDLESS = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:2000000"}}
+TINY = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:30 ER:5", "final": ""}}
+ENDLESS = {"initialisation": {"n_starts": 3, "short": "HIO:5", "n_keep": 2, "long": "HIO:2000000", "final": ""}}
 
 
 def pattern(shape: tuple[int, int] = (40, 48)) -> np.ndarray:

@@ -104,7 +104,7 @@ def test_units_suit_the_pixel(pixel_m: float, unit: str, pixel: float) -> None:
 
 def test_result(result: Reconstruction) -> None:
     uncertainty, image = created(result_layers(result, "p", 4))
-    assert (uncertainty.name, image.name) == ("uncertainty 4 (p)", "reconstruction 4 (p)")
+    assert (uncertainty.name, image.name) == ("#4 uncertainty (p)", "#4 reconstruction (p)")
     assert (uncertainty.colormap.name, image.colormap.name) == ("magma", "gray")
     assert uncertainty.contrast_limits == pytest.approx([0, np.percentile(result.uncertainty, 99)])
     assert words_of(image)["provenance"] == {"config": {"seed": 3}}
@@ -117,7 +117,7 @@ def test_complex_result(result: Reconstruction) -> None:
     image = (result.image * np.exp(2j * result.image)).astype(np.complex64)
     stack = np.stack([image] * 3)
     layers = created(result_layers(replace(result, image=image, candidate_images=stack), "p", 1))
-    assert [layer.name.split()[0] for layer in layers] == ["candidates", "uncertainty", "phase", "amplitude"]
+    assert [layer.name.split()[1] for layer in layers] == ["candidates", "uncertainty", "phase", "amplitude"]
     candidates, _, phase, amplitude = layers
     assert candidates.axis_labels == ("candidate", "y", "x")
     assert not candidates.visible

@@ -12,11 +12,11 @@ from napari_i2ipr.progress import Event
 
 
 def test_image_iterations() -> None:
-    config = Config.from_preset(
-        "fast", initialisation={"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100"}
-    )
-    assert image_iterations(config) == 4 * 10 + 4 * 100  # no more are kept than there are
-    assert image_iterations(config.replace(members=3), 5) == 15 * 440
+    settings = {"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100", "final": "ER:7"}
+    config = Config.from_preset("fast", initialisation=settings)
+    assert image_iterations(config) == 4 * (10 + 100 + 7)  # no more are kept than there are
+    assert image_iterations(config.replace(members=3), 5) == 15 * 468
+    assert image_iterations(config.replace(initialisation={"final": ""})) == 440
 
 
 def test_fraction_runs_through_all_stages() -> None:

@@ -55,7 +55,7 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     assert widget.runner.status.state is RunState.DONE, widget.runner.status.message
     assert widget.run_button.isEnabled()
     names = [layer.name for layer in viewer.layers[2:]]
-    assert names == ["uncertainty 1 (small)", "reconstruction 1 (small)"]
+    assert names == ["#1 uncertainty (small)", "#1 reconstruction (small)"]
     for layer in viewer.layers[2:]:
         assert layer.data.shape == (20, 24)
         assert [str(unit) for unit in layer.units] == ["nanometer", "nanometer"]
@@ -69,6 +69,8 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     np.testing.assert_array_equal(pattern.data, before[0])
     np.testing.assert_array_equal(mask.data, before[1])
     assert (pattern.metadata, pattern.contrast_limits) == before[2:]
+    assert [layer.visible for layer in viewer.layers] == [False, False, True, True]
+    assert (viewer.canvas.grid.enabled, viewer.canvas.grid.shape) == (True, (-1, 2))
     viewer.layers[-1].translate = (5, 7)
     np.testing.assert_array_equal(viewer.layers[-2].translate, (5, 7))
 
@@ -80,7 +82,7 @@ def test_second_run_is_the_same_and_adds_layers(qtbot: QtBot, open_widget: Opene
     for _ in range(2):
         widget.run()
         finish(qtbot, widget)
-    assert viewer.layers[-1].name == "reconstruction 2 (small)"
+    assert viewer.layers[-1].name == "#2 reconstruction (small)"
     np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers[-3].data)
     assert words_of(viewer.layers[-1])["provenance"]["config"]["seed"] == 7
 
@@ -92,7 +94,7 @@ def test_complex_stack(qtbot: QtBot, open_widget: Opened, measurement: Measureme
     widget.object.value = "complex"
     widget.run()
     finish(qtbot, widget)
-    assert [layer.name.split()[0] for layer in viewer.layers[2:]] == ["uncertainty", "phase", "amplitude"]
+    assert [layer.name.split()[1] for layer in viewer.layers[2:]] == ["uncertainty", "phase", "amplitude"]
     assert viewer.layers[-1].axis_labels == ("t", "y", "x")
     assert viewer.layers[-1].data.shape == (2, 20, 24)
 
@@ -170,6 +172,7 @@ def test_error_reaches_the_user(qtbot: QtBot, open_widget: Opened, monkeypatch: 
         raise RuntimeError("CUDA error: an illegal memory access\nsecond line")
 
     _, widget = open_widget()
+    widget.side_by_side.value = False
     with monkeypatch.context() as patched:
         patched.setattr(napari_i2ipr.pipeline, "reconstruct", broken)
         widget.run()
@@ -263,14 +266,26 @@ def test_closed_during_a_run(
     assert len(viewer.layers) <= 1
 
 
+@pytest.mark.usefixtures("tiny")
 @pytest.mark.parametrize("how", ["viewer", "dock"])
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
 def test_widget_is_freed(
-    qtbot: QtBot, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str
+    qtbot: QtBot,
+    no_job_left: None,
+    make_napari_viewer: Callable[..., Any],
+    measurement: Measurement,
+    how: str,
+    used: bool,
 ) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(measurement.intensity)
     dock, widget = viewer.window.add_plugin_dock_widget("napari-i2ipr", "Reconstruct")
     gone = weakref.ref(widget)
+    if used:
+        widget.preset.value = "fast"
+        widget.run()
+        finish(qtbot, widget)
+        assert widget.runner.status.state is RunState.DONE, widget.message.text()
     if how == "viewer":
         viewer.close()
     else:
@@ -279,6 +294,24 @@ def test_widget_is_freed(
     qtbot.wait(50)
     gc.collect()
     assert gone() is None
+
+
+def test_process_ends_during_a_run() -> None:
+    code = (
+        "import napari, numpy as np, time\n"
+        "from qtpy.QtWidgets import QApplication\n"
+        "viewer = napari.Viewer(show=False)\n"
+        "viewer.add_image(np.random.default_rng(0).poisson(9, (64, 64)).astype(float))\n"
+        "_, widget = viewer.window.add_plugin_dock_widget('napari-i2ipr', 'Reconstruct')\n"
+        "widget.run()\n"
+        "end = time.monotonic() + 1\n"
+        "while time.monotonic() < end:\n"
+        "    QApplication.processEvents()\n"
+        "assert widget.runner.status.running\n"
+        "viewer.close()\n"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, text=True, check=False, timeout=120)
+    assert done.returncode == 0, done.stderr
 
 
 def test_opens_quickly_and_without_torch() -> None:

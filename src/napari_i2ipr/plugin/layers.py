@@ -177,10 +177,10 @@ def result_layers(result: Reconstruction, source: str, run: int | None = None) -
     lead = tuple(result.axes[:-2])
 
     def layer(data: Any, kind: str, axes: tuple[str, ...] = lead, **more: Any) -> LayerData:
-        number = "" if run is None else f" {run}"
+        number = "" if run is None else f"#{run} "
         words = {"kind": kind, "run": run, "source": source, "result": result, "provenance": result.provenance}
         words |= {"scores": result.scores, "status": result.status.name, "uncertainty_kind": result.uncertainty_kind}
-        meta = {"name": f"{kind}{number} ({source})", "metadata": {KEY: words}}
+        meta = {"name": f"{number}{kind} ({source})", "metadata": {KEY: words}}
         return data, {**meta, **grid.placed(result.box[:2], axes), **more}, "image"
 
     def seen(data: NDArray[Any], high: float, *, from_zero: bool = True) -> dict[str, Any]:

@@ -29,8 +29,9 @@ def image_iterations(config: Config, n_frames: int = 1) -> int:
         Number of patterns.
     """
     init = config.initialisation
+    kept = min(init.n_keep, init.n_starts)
     one_set = init.n_starts * total_iterations(init.short_schedule)
-    one_set += min(init.n_keep, init.n_starts) * total_iterations(init.long_schedule)
+    one_set += kept * (total_iterations(init.long_schedule) + total_iterations(init.final_schedule))
     return n_frames * config.members * one_set
 
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
 from napari.layers import Image, Labels, Layer, Shapes
-from napari.utils.notifications import show_error, show_warning
+from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
 
@@ -39,6 +39,7 @@ STAGES = {
     "starting": "getting ready (the first run takes a few seconds more)",
     "short run": "trying random starts",
     "long run": "following the best starts",
+    "final run": "improving them from their mean",
     "align": "aligning and averaging",
     "stopping": "stopping",
 }
@@ -67,8 +68,8 @@ class ReconstructWidget(QWidget):
         self._make_buttons()
         self._lay_out()
         self._connect()
-        self.refresh()
-        self._show_state()
+        self.pattern.value = self._patterns()[-1][1]
+        self._on_pattern(self.pattern.value)
 
     # -- what is asked for ----------------------------------------------------------------------
 
@@ -94,7 +95,7 @@ class ReconstructWidget(QWidget):
         self.device.tooltip = "auto takes a graphics card (cuda) where there is one, otherwise the processor (cpu)."
         self.side_by_side = CheckBox(value=True, text="Show the result side by side")
         self.side_by_side.tooltip = (
-            "When a result comes: hide the pattern and turn on napari's grid, a row for each run."
+            "When a result comes: hide what it was made from and turn on napari's grid, a row a run."
         )
         for box in (self.pattern, self.bad_pixels, self.support):
             form.shrinkable(box)
@@ -283,10 +284,10 @@ class ReconstructWidget(QWidget):
         name, source = self._source
         self._source = ("", None)
         data = result_layers(result, name, next_run(self.viewer.layers))
-        if self.side_by_side.value and source is not None:
-            source.visible = False
-            if self.bad_pixels.value is not None:
-                self.bad_pixels.value.visible = False
+        if self.side_by_side.value:
+            for layer in (source, self.bad_pixels.value, self.support.value):
+                if isinstance(layer, Layer):
+                    layer.visible = False
         added = [Layer.create(*one) for one in data]
         for layer in added:
             self.viewer.add_layer(layer)
@@ -309,8 +310,6 @@ class ReconstructWidget(QWidget):
     def _report(self, result: Reconstruction) -> None:
         notes = [str(note) for note in result.provenance.get("notes", ())]
         self.runner.status.message = "\n".join([self.runner.status.message + _scores_in_words(result), *notes])
-        for note in notes:
-            show_warning(note)
 
     def _on_failed(self, said: str) -> None:
         self._source = ("", None)

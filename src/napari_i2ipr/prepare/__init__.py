@@ -108,11 +108,8 @@ def condition(
     Raises
     ------
     InputError
-        If nothing can be reconstructed from it, or a request contradicts the frame, the support or an
-        earlier conditioning.
+        If there is nothing to reconstruct from, or a request contradicts the frame or an earlier one.
     """
-    if len(measurement.shape) != 2:
-        raise InputError(f"a stack of shape {measurement.shape}", expected="one pattern (y, x)", do="take its frames")
     asked = {"amplitude": amplitude, "fft_order": fft_order, "invert_mask": invert_mask or None, "center": center}
     known = _earlier(measurement, asked)
     work = _Work.of(measurement)
@@ -131,8 +128,8 @@ def condition(
     _require_counts(work)
     if not (allow_masked or (known and known["allow_masked"])):
         _require_mostly_measured(work)
-    record = known or {**work.record, "allow_masked": allow_masked, "notes": list(work.notes)}
-    return _result(measurement, work, record), tuple(work.notes)
+    work.record |= {"allow_masked": allow_masked, "notes": list(work.notes)}
+    return _result(measurement, work, known or work.record), tuple(work.notes)
 
 
 def summary(measurement: Measurement) -> str:
@@ -171,6 +168,8 @@ def _size(shape: tuple[int, ...]) -> str:
 
 def _earlier(measurement: Measurement, asked: dict[str, Any]) -> dict[str, Any] | None:
     """The record of an earlier conditioning, which must be what is asked for now."""
+    if len(measurement.shape) != 2:
+        raise InputError(f"a stack of shape {measurement.shape}", expected="one pattern (y, x)", do="take its frames")
     known: dict[str, Any] | None = measurement.provenance.get(PREPARED)
     if known is None:
         return None
