@@ -28,10 +28,10 @@ OptionalScheduleText = Annotated[str, BeforeValidator(_as_text_or_empty)]
 """A schedule in text, or nothing."""
 
 
-def _known_preset(name: str) -> str:
-    if name != "custom" and name not in PRESETS:
+def _known_preset(name: Any) -> str:
+    if name not in (*PRESETS, "custom"):
         raise ConfigError(f"the preset {name!r}", expected="one of " + ", ".join(PRESETS))
-    return name
+    return str(name)
 
 
 class _Section(BaseModel):
@@ -95,6 +95,9 @@ class Aggregation(_Section):
     max_outside: float = Field(
         0.1, gt=0, le=1, description="Candidates with more of their energy outside the support are dropped."
     )
+    max_residual_ratio: float = Field(
+        2.0, ge=1, le=1000, description="Candidates that fit the data worse than the best by this factor are dropped."
+    )
     min_twin_margin: float = Field(
         0.02, ge=0, lt=1, description="Candidates less decided than this between image and twin are dropped."
     )
@@ -138,7 +141,7 @@ class Config(_Section):
         """What is not given comes from the named preset, however the configuration is made."""
         if not isinstance(values, dict):
             return values
-        return _merged(PRESETS.get(str(values.get("preset", DEFAULT_PRESET)), {}), values)
+        return _merged(PRESETS.get(_known_preset(values.get("preset", DEFAULT_PRESET)), {}), values)
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Config:
@@ -161,10 +164,10 @@ class Config(_Section):
             return cls.model_validate(values)
         except ValidationError as error:
             first = error.errors()[0]
+            where = ".".join(str(part) for part in first["loc"])
             inner = first.get("ctx", {}).get("error")
             if isinstance(inner, ConfigError):
-                raise inner from None
-            where = ".".join(str(part) for part in first["loc"])
+                raise ConfigError(f"{inner.got} as {where}", expected=inner.expected, do=inner.do) from None
             raise ConfigError(
                 f"the setting {where} = {first.get('input')!r}: {first['msg']}",
                 do="`i2ipr config` prints every setting with its default",
@@ -191,7 +194,12 @@ class Config(_Section):
         return values
 
     def replace(self, **changes: Any) -> Config:
-        """A copy with fields changed; sections may be given as dicts of the fields that change."""
+        """A copy with fields changed; sections may be given as dicts of the fields that change.
+
+        The name of another preset brings its settings in place of all the present ones.
+        """
+        if changes.get("preset", self.preset) != self.preset:
+            return self.from_dict(changes)
         return self.from_dict(_merged(self.to_dict(), changes))
 
 

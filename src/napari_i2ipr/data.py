@@ -140,6 +140,8 @@ class Measurement:
             raise InputError(f"intensity_scale {self.intensity_scale}", expected="a positive number")
         if self.alpha is not None and not (np.isfinite(self.alpha) and self.alpha >= 0):
             raise InputError(f"alpha {self.alpha}", expected="a number >= 0")
+        if self.axes and len(self.axes) != len(shape):
+            raise InputError(f"the axes {self.axes}", expected=f"a name for each of {len(shape)} axes")
         if not self.axes:
             lead = tuple(f"axis_{i}" for i in range(len(shape) - 2))
             object.__setattr__(self, "axes", (*lead, "y", "x"))

@@ -12,15 +12,14 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
+from napari_i2ipr.aggregate import aggregate, consistency, joined, table
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, DataWarning, I2IPRError, InputError, OutOfMemoryError
 from napari_i2ipr.physics import memory
 from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.physics.support import autocorrelation_support, half_box
-from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.progress import Event
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
@@ -28,7 +27,6 @@ from napari_i2ipr.solvers.multistart import MultiStart, initialise
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
 
-    from napari_i2ipr.physics.symmetry import Alignment
     from napari_i2ipr.progress import Cancel, OnEvent
 
 
@@ -152,15 +150,16 @@ def _reconstruct_frame(
     seconds = time.perf_counter() - started
     if all(bool((c.iterations == 0).all()) for c in sets):
         raise CancelledError("a stop before the first iteration", do="run it again")
-    pool = _joined(sets)
+    pool = joined(sets)
     if on_event is not None:
         on_event(Event("align", 0, 1))
-    aligned, weights, mean, spread = _aggregate(problem, pool, config)
+    aligned, weights, mean, spread = aggregate(problem, pool, config)
     scale = float(problem.scale[0])
-    scores = _scores(problem, pool, mean)
+    scores = consistency(problem, pool, mean)
     scores |= {"image_iterations": int(sum(int(c.spent[0]) for c in sets)), "solver_seconds": seconds}
-    scores["alpha"] = float(problem.alpha[0]) * scale
-    rows = _rows(pool, aligned, weights, config)
+    alpha = float(problem.alpha[0]) * scale
+    scores["alpha"] = None if math.isnan(alpha) else alpha
+    rows = table(pool, aligned, weights, config)
     images = (aligned.images * scale).cpu().numpy()
     rows_box, columns_box = problem.box
     return _Part(
@@ -214,6 +213,8 @@ def _candidate_set(
         init.long_schedule,
         init.final_schedule,
         init.inherit,
+        config.alignment.shifts,
+        config.alignment.subpixel,
         hold_out=init.ranking == "free",
         relaxation=init.relaxation,
         tolerance=init.tolerance,
@@ -224,77 +225,6 @@ def _candidate_set(
     return initialise(
         problem, settings, seed=config.seed, first_start=member * init.n_starts, on_event=on_event, cancel=cancel
     )
-
-
-def _joined(sets: list[Candidates]) -> Candidates:
-    """All ensemble members' candidates side by side, ``(1, sum K, h, w)``."""
-
-    def joined(name: str) -> Tensor:
-        return torch.cat([getattr(c, name) for c in sets], dim=1)
-
-    names = ("images", "score", "residual", "free_score", "outside", "start", "iterations")
-    columns = {name: joined(name) for name in names}
-    return Candidates(
-        **columns, spent=sum((c.spent for c in sets), torch.zeros(1)), status=(sum((c.status[0] for c in sets), ()),)
-    )
-
-
-def _aggregate(problem: Problem, pool: Candidates, config: Config) -> tuple[Alignment, Tensor, Tensor, Tensor]:
-    """Aligned candidates, their weights, the weighted mean and the weighted standard deviation."""
-    settings = config.aggregation
-    aligned = align(
-        pool.images[0],
-        reference=int(pool.score[0].argmin()),
-        shifts=config.alignment.shifts,
-        subpixel=config.alignment.subpixel,
-    )
-    aligned = replace(aligned, images=problem.constrain(aligned.images))
-    keep = (aligned.margin >= settings.min_twin_margin) & (pool.outside[0] <= settings.max_outside)
-    if int(keep.sum()) < 2:
-        keep = torch.ones_like(keep)
-    weights = keep.to(torch.float32)
-    if settings.weights == "consistency":
-        weights = weights * (pool.residual[0][keep].min() / pool.residual[0]).square()
-    weights = weights / weights.sum()
-    w = weights.to(aligned.images.device)[:, None, None]
-    mean = (aligned.images * w).sum(0)
-    spread = ((aligned.images - mean).abs().square() * w).sum(0).sqrt()
-    return aligned, weights, mean, spread
-
-
-def _scores(problem: Problem, pool: Candidates, mean: Tensor) -> dict[str, Any]:
-    best = int(pool.score[0].argmin())
-    mean_r, mean_chi = problem.agreement(mean)
-    best_r, _ = problem.agreement(pool.images[0, best])
-    free = float(pool.free_score[0, best])
-    return {
-        "r_factor": mean_r,
-        "chi": mean_chi,
-        "r_factor_best": best_r,
-        "free_score": None if math.isnan(free) else free,
-        "outside": float(pool.outside[0, best]),
-    }
-
-
-def _rows(pool: Candidates, aligned: Alignment, weights: Tensor, config: Config) -> list[Candidate]:
-    n_starts = config.initialisation.n_starts
-    return [
-        Candidate(
-            member=int(pool.start[0, k]) // n_starts,
-            start=int(pool.start[0, k]),
-            score=float(pool.score[0, k]),
-            residual=float(pool.residual[0, k]),
-            free_score=float(pool.free_score[0, k]),
-            outside=float(pool.outside[0, k]),
-            twin_margin=float(aligned.margin[k]),
-            flipped=bool(aligned.flipped[k]),
-            shift_px=(float(aligned.shift[k, 0]), float(aligned.shift[k, 1])),
-            weight=float(weights[k]),
-            iterations=int(pool.iterations[0, k]),
-            status=pool.status[0][k],
-        )
-        for k in range(pool.images.shape[1])
-    ]
 
 
 def _assembled(measurement: Measurement, config: Config, device: torch.device, parts: list[_Part]) -> Reconstruction:

@@ -10,7 +10,7 @@ import numpy as np
 import pytest
 import torch
 
-from napari_i2ipr import pipeline
+from napari_i2ipr import aggregate, pipeline
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, InputError, OutOfMemoryError
@@ -438,7 +438,7 @@ def test_the_alignment_settings_hold_wherever_candidates_are_aligned(
         asked.append((options.get("shifts"), options.get("subpixel")))
         return align(images, **options)
 
-    for module in (pipeline, multistart):
+    for module in (aggregate, multistart):
         monkeypatch.setattr(module, "align", spy)
     config = QUICK.replace(alignment={"shifts": shifts, "subpixel": subpixel})
     reconstruct(measure(pattern(drawn((33, 40)), noise=0.05)), config, device="cpu")

@@ -47,13 +47,13 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     pattern, mask = viewer.layers
     before = pattern.data.copy(), mask.data.copy(), dict(pattern.metadata), pattern.contrast_limits
     assert (widget.pattern.value.name, widget.bad_pixels.value.name) == ("small", "bad pixels (small)")
-    widget.run_button.click()
-    assert not widget.run_button.isEnabled()
-    assert widget.cancel_button.isEnabled()
+    widget.panel.run_button.click()
+    assert not widget.panel.run_button.isEnabled()
+    assert widget.panel.cancel_button.isEnabled()
     finish(qtbot, widget)
 
     assert widget.runner.status.state is RunState.DONE, widget.runner.status.message
-    assert widget.run_button.isEnabled()
+    assert widget.panel.run_button.isEnabled()
     names = [layer.name for layer in viewer.layers[2:]]
     assert names == ["#1 uncertainty (small)", "#1 reconstruction (small)"]
     for layer in viewer.layers[2:]:
@@ -64,7 +64,7 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     words = words_of(viewer.layers[-1])
     assert words["provenance"]["config"]["preset"] == "fast"
     assert words["provenance"]["input"]["source"] == "test"
-    assert "R-factor" in widget.message.text()
+    assert "R-factor" in widget.panel.message.text()
 
     np.testing.assert_array_equal(pattern.data, before[0])
     np.testing.assert_array_equal(mask.data, before[1])
@@ -143,12 +143,12 @@ def test_painted_mask_counts(open_widget: Opened) -> None:
 def test_cancel_keeps_what_was_found(qtbot: QtBot, open_widget: Opened) -> None:
     viewer, widget = open_widget()
     started(qtbot, widget)
-    widget.cancel_button.click()
+    widget.panel.cancel_button.click()
     qtbot.waitUntil(lambda: not widget.runner.status.running, timeout=PATIENCE_MS)
     assert widget.runner.status.state is RunState.STOPPED
     assert words_of(viewer.layers[-1])["status"] == "CANCELLED"
-    assert "Stopped" in widget.message.text()
-    assert widget.run_button.isEnabled()
+    assert "Stopped" in widget.panel.message.text()
+    assert widget.panel.run_button.isEnabled()
 
 
 @pytest.mark.usefixtures("endless")
@@ -159,7 +159,7 @@ def test_cancel_at_once_says_so(qtbot: QtBot, open_widget: Opened) -> None:
     finish(qtbot, widget)
     assert widget.runner.status.state is RunState.STOPPED
     assert len(viewer.layers) == 2
-    assert "before there was anything" in widget.message.text()
+    assert "before there was anything" in widget.panel.message.text()
 
 
 @pytest.mark.usefixtures("tiny")
@@ -178,9 +178,9 @@ def test_error_reaches_the_user(qtbot: QtBot, open_widget: Opened, monkeypatch: 
         widget.run()
         finish(qtbot, widget)
     assert widget.runner.status.state is RunState.CRASHED
-    assert "RuntimeError: CUDA error: an illegal memory access" in widget.message.text()
-    assert notification_manager.records[-1].message == widget.message.text()
-    assert widget.run_button.isEnabled()
+    assert "RuntimeError: CUDA error: an illegal memory access" in widget.panel.message.text()
+    assert notification_manager.records[-1].message == widget.panel.message.text()
+    assert widget.panel.run_button.isEnabled()
     widget.run()
     finish(qtbot, widget)
     assert widget.runner.status.state is RunState.DONE
@@ -194,12 +194,12 @@ def test_bad_input_is_one_sentence(qtbot: QtBot, open_widget: Opened) -> None:
     widget.run()
     finish(qtbot, widget)
     assert widget.runner.status.state is RunState.CRASHED
-    assert widget.message.text().startswith("Got ")
+    assert widget.panel.message.text().startswith("Got ")
     widget.pattern.value = viewer.layers["small"]
     widget.bad_pixels.value = viewer.add_labels(np.zeros((8, 8), np.uint8), name="wrong shape")
     widget.run()
     assert not widget.runner.status.running
-    assert "a mask of shape (8, 8)" in widget.message.text()
+    assert "a mask of shape (8, 8)" in widget.panel.message.text()
 
 
 def test_choices_follow_the_layers(open_widget: Opened) -> None:
@@ -212,7 +212,7 @@ def test_choices_follow_the_layers(open_widget: Opened) -> None:
     assert widget.pattern.value.name == "renamed"
     viewer.layers.clear()
     assert widget.pattern.value is None
-    assert not widget.run_button.isEnabled()
+    assert not widget.panel.run_button.isEnabled()
 
 
 def test_preset_brings_its_members(open_widget: Opened) -> None:
@@ -267,15 +267,11 @@ def test_closed_during_a_run(
 
 
 @pytest.mark.usefixtures("tiny")
+@pytest.mark.usefixtures("no_job_left")
 @pytest.mark.parametrize("how", ["viewer", "dock"])
 @pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
 def test_widget_is_freed(
-    qtbot: QtBot,
-    no_job_left: None,
-    make_napari_viewer: Callable[..., Any],
-    measurement: Measurement,
-    how: str,
-    used: bool,
+    qtbot: QtBot, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str, used: bool
 ) -> None:
     viewer = make_napari_viewer()
     viewer.add_image(measurement.intensity)
@@ -285,7 +281,7 @@ def test_widget_is_freed(
         widget.preset.value = "fast"
         widget.run()
         finish(qtbot, widget)
-        assert widget.runner.status.state is RunState.DONE, widget.message.text()
+        assert widget.runner.status.state is RunState.DONE, widget.panel.message.text()
     if how == "viewer":
         viewer.close()
     else:

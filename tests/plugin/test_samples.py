@@ -30,7 +30,7 @@ def test_sample_to_result(qtbot: QtBot, no_job_left: None, make_napari_viewer_pr
     widget.preset.value = "fast"
     widget.run()
     qtbot.waitUntil(lambda: widget.runner._job is None, timeout=120_000)
-    assert widget.runner.status.state is RunState.DONE, widget.message.text()
+    assert widget.runner.status.state is RunState.DONE, widget.panel.message.text()
     result = viewer.layers[-1]
     assert result.data.shape == truth.data.shape
     np.testing.assert_allclose(result.scale, truth.scale)

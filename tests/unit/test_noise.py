@@ -138,7 +138,7 @@ def test_the_noise_level_is_read_from_friedel_pairs(alpha: float, kind: str, see
         scale = 4 * alpha**2
         noisy = add_photon_noise(clean, float(clean.double().sum()) / scale, generator(seed)) * scale
     measured = torch.rand(clean.shape, generator=generator(2)) > 0.1
-    assert float(alpha_from_pairs(noisy, measured)) == pytest.approx(alpha, rel=0.05)
+    assert float(alpha_from_pairs(noisy[None], measured[None])) == pytest.approx(alpha, rel=0.05)
 
 
 def test_the_noise_level_is_read_for_each_pattern_by_itself() -> None:
@@ -147,7 +147,7 @@ def test_the_noise_level_is_read_for_each_pattern_by_itself() -> None:
     measured = torch.ones(stack.shape, dtype=torch.bool)
     together = alpha_from_pairs(stack, measured)
     assert together.shape == (2,)
-    alone = [float(alpha_from_pairs(stack[b], measured[b])) for b in range(2)]
+    alone = [float(alpha_from_pairs(stack[b : b + 1], measured[b : b + 1])) for b in range(2)]
     assert together.tolist() == pytest.approx(alone)
 
 
@@ -156,7 +156,7 @@ def test_symmetrised_data_tell_no_noise_and_unpaired_data_nothing() -> None:
     noisy = add_alpha_noise(clean, 3.0, generator())
     every = torch.ones(clean.shape, dtype=torch.bool)
     averaged, _ = friedel_average(noisy, every)
-    assert float(alpha_from_pairs(averaged, every)) == 0.0
+    assert float(alpha_from_pairs(averaged[None], every[None])) == 0.0
     one_sided = torch.zeros(clean.shape, dtype=torch.bool)
     one_sided[1 : clean.shape[0] // 2] = True
-    assert torch.isnan(alpha_from_pairs(noisy, one_sided))
+    assert torch.isnan(alpha_from_pairs(noisy[None], one_sided[None]))

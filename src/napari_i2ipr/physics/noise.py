@@ -11,6 +11,9 @@ from __future__ import annotations
 import torch
 from torch import Tensor
 
+_MIN_PAIRS = 200
+"""Entries (each pair counts twice) from which the noise level is estimated at least."""
+
 
 def add_alpha_noise(intensity: Tensor, alpha: float, generator: torch.Generator) -> Tensor:
     """``max(I + 2 alpha sqrt(I) n, 0)``, n standard normal, any shape.
@@ -70,13 +73,32 @@ def friedel_average(intensity: Tensor, measured: Tensor) -> tuple[Tensor, Tensor
 
 
 def alpha_from_pairs(intensity: Tensor, measured: Tensor) -> Tensor:
-    """Noise level from the disagreement of Friedel pairs of a real object's pattern, ``(...)``.
+    """Noise level from the disagreement of Friedel pairs of a real object's pattern, ``()`` or ``(B,)``.
 
-    ``E[(I(k) - I(-k))^2] = 8 alpha^2 I``, summed over pairs that were both measured. NaN where there
-    are none; 0 where the data were symmetrised.
+    ``E[(I(k) - I(-k))^2 / (I(k) + I(-k))] = 4 alpha^2``, averaged over pairs that were both measured
+    and are bright enough for the noise not to be clipped, ``I > 16 alpha^2`` (at least the brightest
+    `_MIN_PAIRS`). NaN where there are none; 0 where the data were symmetrised.
+
+    Parameters
+    ----------
+    intensity, measured : Tensor
+        Corner-origin intensities ``(y, x)`` or ``(B, y, x)`` and where they were measured.
     """
-    both = measured & friedel_partner(measured)
+    if intensity.ndim == 2:
+        return _alpha_from_pairs(intensity, measured)
+    return torch.stack([_alpha_from_pairs(i, m) for i, m in zip(intensity, measured, strict=True)])
+
+
+def _alpha_from_pairs(intensity: Tensor, measured: Tensor) -> Tensor:
     partner = friedel_partner(intensity)
-    difference = (intensity - partner).square().where(both, 0.0).sum((-2, -1), dtype=torch.float64)
-    level = (intensity + partner).where(both, 0.0).sum((-2, -1), dtype=torch.float64)
-    return (difference / (4 * level)).sqrt().float()
+    level = (intensity + partner).double()
+    both = measured & friedel_partner(measured) & (level > 0)
+    level, order = level[both].sort(descending=True)
+    if not len(level):
+        return torch.tensor(torch.nan, device=intensity.device)
+    squares = (intensity - partner).double().square()[both][order] / (4 * level)
+    running = squares.cumsum(0) / torch.arange(1, len(squares) + 1, device=squares.device)
+    bright = level >= 32 * running
+    count = int(bright.sum()) if bool(bright.all()) else int((~bright).to(torch.uint8).argmax())
+    count = min(max(count, _MIN_PAIRS), len(squares))
+    return running[count - 1].sqrt().float()

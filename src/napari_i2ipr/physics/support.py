@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import math
+
 import torch
 from torch import Tensor
 
@@ -51,13 +53,15 @@ def autocorrelation_support(
     ny, nx = intensity.shape
     filled = _radially_filled(intensity, measured)
     correlation = torch.fft.ifft2(filled).real
+    if not bool(measured.all()):
+        correlation = correlation - correlation[[ny // 2], :].median()  # what a missing centre takes from all lags
     correlation = correlation / correlation[0, 0].clamp(min=1e-30)
     inside = torch.fft.fftshift(correlation.abs() > threshold)
     sides = []
     for n, line in ((ny, inside.any(1)), (nx, inside.any(0))):
         reach = int((line.nonzero() - n // 2).abs().max())
-        width = min(reach + 1, n)
-        if width > n // 2 + 1:
+        width = min(math.ceil((reach + 1) / (1 - threshold)), n // 2)
+        if 2 * reach >= n - 1:
             raise InputError(
                 f"an autocorrelation that reaches {reach} px of {n // 2}",
                 expected="a pattern oversampled at least twice",

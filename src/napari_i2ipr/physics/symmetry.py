@@ -9,7 +9,11 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import torch
+from skimage.registration import phase_cross_correlation
 from torch import Tensor
+
+_LEAST = 0.1
+"""Shifts of a fraction of a pixel up to this are not worth an interpolation."""
 
 _PAIRWISE = 16
 """At most so many candidates are compared each with each; the others join by the mean of these."""
@@ -27,6 +31,8 @@ class Alignment:
         Boolean ``(K,)``: turned by 180 degrees within the box (complex: conjugated too).
     shift : Tensor
         Shift applied after the flip, pixels ``(K, 2)`` as (y, x).
+    factor : Tensor
+        Sign of signed images, or global phase of complex ones, that was applied, ``(K,)``.
     margin : Tensor
         ``(K,)``: correlation with the mean of the others minus that of the flip, over their sum;
         near 0 for a stagnated mixture of an image and its twin.
@@ -35,6 +41,7 @@ class Alignment:
     images: Tensor
     flipped: Tensor
     shift: Tensor
+    factor: Tensor
     margin: Tensor
 
 
@@ -63,37 +70,44 @@ def align(images: Tensor, *, reference: int = 0, shifts: bool = True, subpixel: 
         Refine shifts below a pixel; applied where they exceed a tenth of a pixel.
     """
     n = len(images)
-    spectra = _Spectra.of(images)
+    if n == 1:
+        alone = torch.ones(1, device=images.device)
+        return Alignment(images, alone.cpu() < 0, torch.zeros(1, 2), alone.to(images.dtype), alone.cpu())
+    own = _Spectra.of(images)
     order = [reference, *(k for k in range(n) if k != reference)]
     head = order[:_PAIRWISE]
-    signs = torch.ones(n, dtype=torch.bool)
-    signs[head] = _flips(spectra, head, shifts)
-    turned = torch.where(signs[:, None, None].to(images.device), images, flip(images))
-    target = turned[reference]
-    shift = torch.zeros(n, 2)
-    moved = images
-    for round_ in range(2 if n > 1 else 0):
-        own, other = _Spectra.of(images), _Spectra.of(target[None])
-        for k in range(n):
-            if k == reference:
-                continue
-            straight, at_straight = other.peak(0, own, k, twin=False, shifts=shifts)
-            twin, at_twin = other.peak(0, own, k, twin=True, shifts=shifts)
+    keeps = torch.ones(n, dtype=torch.bool)
+    keeps[head] = _flips(own, head, shifts)
+    shift, target, moved = torch.zeros(n, 2), images[reference], images
+    factor = torch.ones(n, dtype=images.dtype, device=images.device)
+    for round_ in range(2):
+        other = _Spectra.of(target[None])
+        for k in order[1:]:
+            straight, at_straight = other.best(0, own, k, twin=False, shifts=shifts)
+            twin, at_twin = other.best(0, own, k, twin=True, shifts=shifts)
             if k not in head or round_:
-                signs[k] = bool(straight >= twin)
-            shift[k] = at_straight if signs[k] else at_twin
-        moved = _move(torch.where(signs[:, None, None].to(images.device), images, flip(images)), shift, subpixel)
+                keeps[k] = straight >= twin
+            shift[k] = at_straight if keeps[k] else at_twin
+        turned = torch.where(keeps[:, None, None].to(images.device), images, flip(images))
+        if shifts and subpixel:
+            for k in order[1:]:
+                shift[k] += _below_a_pixel(target, _move(turned[k], shift[k]))
+        moved = torch.stack([_move(turned[k], shift[k]) for k in range(n)])
+        factor = _factors(moved, target)
+        moved = moved * factor[:, None, None]
         target = moved.mean(0)
-    return Alignment(moved, ~signs, shift, _margins(moved))
+    return Alignment(moved, ~keeps, shift, factor, _margins(moved))
 
 
 @dataclass(frozen=True)
 class _Spectra:
-    """Zero-padded spectra of mean-free images, normalised to unit energy."""
+    """Images, and zero-padded spectra of them and their twins, mean-free and of unit energy."""
 
+    images: Tensor
     values: Tensor
     twins: Tensor
     shape: tuple[int, int]
+    signed: bool
 
     @classmethod
     def of(cls, images: Tensor) -> _Spectra:
@@ -105,30 +119,34 @@ class _Spectra:
             padded: Tensor = torch.fft.fft2(x, s=shape) if x.is_complex() else torch.fft.rfft2(x, s=shape)
             return padded
 
-        return cls(transform(images), transform(flip(images)), shape)
+        signed = not images.is_complex() and bool((images < 0).any())
+        return cls(images, transform(images), transform(flip(images)), shape, signed)
 
-    def peak(self, i: int, others: _Spectra, j: int, *, twin: bool, shifts: bool) -> tuple[float, Tensor]:
-        """Highest correlation of image i with image j (or its twin) and the shift that j needs."""
+    def best(self, i: int, others: _Spectra, j: int, *, twin: bool, shifts: bool) -> tuple[float, Tensor]:
+        """How well image j (or its twin), moved to where it fits best, agrees with image i; and the shift."""
+        shift = self._peak(i, others, j, twin=twin) if shifts else torch.zeros(2)
+        image = flip(others.images[j]) if twin else others.images[j]
+        agreement = _agreement(self.images[i], _move(image, shift))
+        return (abs(agreement) if others.signed else agreement), shift
+
+    def _peak(self, i: int, others: _Spectra, j: int, *, twin: bool) -> Tensor:
+        """Shift of image j (or its twin) at the highest correlation with image i, ``(2,)``."""
         product = self.values[i] * (others.twins if twin else others.values)[j].conj()
         if product.shape[-1] != self.shape[-1]:
             correlation = torch.fft.irfft2(product, s=self.shape)
+            correlation = correlation.abs() if others.signed else correlation
         else:
             correlation = torch.fft.ifft2(product).abs()
-        if not shifts:
-            return float(correlation[0, 0]), torch.zeros(2)
-        at = int(correlation.argmax())
-        y, x = divmod(at, self.shape[1])
-        shift = torch.tensor([_vertex(correlation[:, x], y), _vertex(correlation[y], x)])
-        return float(correlation[y, x]), shift
+        height, width = self.shape
+        y, x = divmod(int(correlation.argmax()), width)
+        return torch.tensor([y - height if y > height // 2 else y, x - width if x > width // 2 else x]).float()
 
 
-def _vertex(line: Tensor, at: int) -> float:
-    """Signed position of the peak of a circular line, by the parabola through three points."""
-    n = len(line)
-    left, top, right = (float(line[(at + d) % n]) for d in (-1, 0, 1))
-    bend = left - 2 * top + right
-    position = at + (0.5 * (left - right) / bend if bend < 0 else 0.0)
-    return position - n if position > n / 2 else position
+def _agreement(a: Tensor, b: Tensor) -> float:
+    """Correlation coefficient of two images; its modulus for complex ones, 0 where one is blank."""
+    a, b = a - a.mean(), b - b.mean()
+    inner, norms = (a.conj() * b).sum(), float(torch.linalg.vector_norm(a) * torch.linalg.vector_norm(b))
+    return float(inner.abs() if inner.is_complex() else inner) / norms if norms > 0 else 0.0
 
 
 def _flips(spectra: _Spectra, head: list[int], shifts: bool) -> Tensor:
@@ -137,27 +155,45 @@ def _flips(spectra: _Spectra, head: list[int], shifts: bool) -> Tensor:
     matrix = torch.zeros(n, n, dtype=torch.float64)
     for a in range(n):
         for b in range(a + 1, n):
-            straight, _ = spectra.peak(head[a], spectra, head[b], twin=False, shifts=shifts)
-            twin, _ = spectra.peak(head[a], spectra, head[b], twin=True, shifts=shifts)
+            straight, _ = spectra.best(head[a], spectra, head[b], twin=False, shifts=shifts)
+            twin, _ = spectra.best(head[a], spectra, head[b], twin=True, shifts=shifts)
             matrix[a, b] = matrix[b, a] = straight - twin
     leading: Tensor = torch.linalg.eigh(matrix).eigenvectors[:, -1]
     return leading * torch.sign(leading[0] if leading[0] != 0 else leading.sum()) >= 0
 
 
-def _move(images: Tensor, shift: Tensor, subpixel: bool) -> Tensor:
-    """Images shifted within their boxes; what leaves the box is cut off."""
-    h, w = images.shape[-2:]
-    moved = images.clone()
-    for k, (dy, dx) in enumerate(shift.tolist()):
-        iy, ix = round(dy), round(dx)
-        fy, fx = dy - iy, dx - ix
-        if (iy, ix) != (0, 0):
-            padded = torch.zeros(2 * h, 2 * w, dtype=images.dtype, device=images.device)
-            padded[:h, :w] = moved[k]
-            moved[k] = torch.roll(padded, (iy, ix), (0, 1))[:h, :w]
-        if subpixel and max(abs(fy), abs(fx)) > 0.1:
-            moved[k] = _fractional(moved[k], fy, fx)
-    return moved
+def _below_a_pixel(target: Tensor, image: Tensor) -> Tensor:
+    """The rest of the shift, ``(2,)``: by the upsampled cross-correlation, 0 where it is a tenth of a pixel or less."""
+    if not (bool(target.any()) and bool(image.any())):
+        return torch.zeros(2)
+    rest, _, _ = phase_cross_correlation(  # type: ignore[no-untyped-call]
+        (target - target.mean()).cpu().numpy(),
+        (image - image.mean()).cpu().numpy(),
+        upsample_factor=20,
+        normalization=None,
+    )
+    found = torch.as_tensor(rest, dtype=torch.float32)
+    found[(found.abs() <= _LEAST) | (found.abs() > 1)] = 0
+    return found
+
+
+def _factors(images: Tensor, target: Tensor) -> Tensor:
+    """Sign (real) or phase factor (complex) that turns each image to the target, ``(K,)``."""
+    inner = (images.conj() * target).sum((-2, -1))
+    return torch.where(inner == 0, torch.ones_like(inner), torch.sgn(inner))
+
+
+def _move(image: Tensor, shift: Tensor) -> Tensor:
+    """An image shifted within its box; what leaves the box is cut off."""
+    h, w = image.shape
+    whole = shift.round()
+    iy, ix = int(whole[0]), int(whole[1])
+    fy, fx = (shift - whole).tolist()
+    if (iy, ix) != (0, 0):
+        padded = torch.zeros(2 * h, 2 * w, dtype=image.dtype, device=image.device)
+        padded[:h, :w] = image
+        image = torch.roll(padded, (iy, ix), (0, 1))[:h, :w]
+    return _fractional(image, fy, fx) if (fy, fx) != (0.0, 0.0) else image
 
 
 def _fractional(image: Tensor, dy: float, dx: float) -> Tensor:

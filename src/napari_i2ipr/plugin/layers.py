@@ -77,7 +77,7 @@ def pattern_layers(measurement: Measurement, name: str) -> list[LayerData]:
         "metadata": {KEY: words},
     }
     layers: list[LayerData] = [(measurement.intensity, image, "image")]
-    bad = measurement.bad_pixels
+    bad: Any = measurement.bad_pixels
     if bad is not None:
         labels = {
             "name": f"bad pixels ({name})",
@@ -198,8 +198,8 @@ def result_layers(result: Reconstruction, source: str, run: int | None = None) -
     deviation = np.asarray(result.uncertainty)
     layers.append(layer(deviation, "uncertainty", colormap="magma", **seen(deviation, 99)))
     if np.iscomplexobj(image):
-        cyclic = {"colormap": "twilight_shifted", "contrast_limits": (-np.pi, np.pi)}
-        layers.append(layer(np.angle(image), "phase", **cyclic))
+        whole = (-np.pi, np.pi)
+        layers.append(layer(np.angle(image), "phase", colormap="twilight_shifted", contrast_limits=whole))
     layers.append(layer(size, main, colormap="gray", **contrast))
     return layers
 

@@ -1,10 +1,11 @@
+# mypy: disable-error-code="attr-defined"
+# (qtpy takes its names from whichever Qt is installed; where none is, as for mypy, it has none)
 """The Reconstruct widget: choose a pattern, run, get reconstruction and uncertainty."""
 
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
-from contextlib import suppress
+import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -12,7 +13,7 @@ from magicgui.widgets import CheckBox, ComboBox
 from napari.layers import Image, Labels, Layer, Shapes
 from napari.utils.notifications import show_error
 from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QFormLayout, QHBoxLayout, QLabel, QProgressBar, QPushButton, QVBoxLayout, QWidget
+from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
 from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Config
 from napari_i2ipr.errors import I2IPRError, InputError
@@ -26,8 +27,8 @@ from napari_i2ipr.plugin.layers import (
     result_layers,
     words_of,
 )
+from napari_i2ipr.plugin.panel import Link, RunPanel, connect, disconnect
 from napari_i2ipr.plugin.regions import labels_of, support_of
-from napari_i2ipr.plugin.state import Progress, RunState
 from napari_i2ipr.plugin.worker import ReconstructTask, Runner, sentence
 
 if TYPE_CHECKING:
@@ -35,18 +36,7 @@ if TYPE_CHECKING:
 
     from napari_i2ipr.data import Reconstruction
 
-STAGES = {
-    "starting": "getting ready (the first run takes a few seconds more)",
-    "short run": "trying random starts",
-    "long run": "following the best starts",
-    "final run": "improving them from their mean",
-    "align": "aligning and averaging",
-    "stopping": "stopping",
-}
-"""Plain words for the stages of the engine."""
-
 _FILE = "file"
-_BAR_STEPS = 1000
 
 
 class ReconstructWidget(QWidget):
@@ -62,10 +52,11 @@ class ReconstructWidget(QWidget):
         super().__init__()
         self.viewer = viewer
         self.runner = Runner(self)
+        self.panel = RunPanel(self.runner.status)
+        self._dock: weakref.ref[Any] | None = None
         self._source: tuple[str, Any] = ("", None)
-        self._links: list[tuple[Any, Callable[..., Any]]] = []
+        self._links: list[Link] = []
         self._make_fields()
-        self._make_buttons()
         self._lay_out()
         self._connect()
         self.pattern.value = self._patterns()[-1][1]
@@ -100,26 +91,6 @@ class ReconstructWidget(QWidget):
         for box in (self.pattern, self.bad_pixels, self.support):
             form.shrinkable(box)
 
-    def _make_buttons(self) -> None:
-        self.run_button = QPushButton("Run")
-        self.run_button.setToolTip("Reconstruct the pattern in the background.")
-        self.cancel_button = QPushButton("Cancel")
-        self.cancel_button.setToolTip("Stop now and show the best estimate so far.")
-        self.bar = QProgressBar()
-        self.bar.setRange(0, _BAR_STEPS)
-        self.bar.setFormat("%p %")
-        self.stage = QLabel()
-        self.stage.setToolTip(
-            "Misfit: how far the best estimate is from the measured amplitudes, 0 = no misfit. Noise keeps it above 0."
-        )
-        self.message = QLabel()
-        self.message.setToolTip(
-            "R-factor: share of the measured amplitudes that the result does not explain, 0 = all of them explained. "
-            "Noise, and the averaging of candidates that differ, keep it above 0."
-        )
-        for text in (self.stage, self.message):
-            text.setWordWrap(True)
-
     def _lay_out(self) -> None:
         rows = QFormLayout()
         rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
@@ -138,43 +109,45 @@ class ReconstructWidget(QWidget):
             name.setToolTip(widget.tooltip or "")
             rows.addRow(name, widget.native)
         rows.addRow(self.side_by_side.native)
-        buttons = QHBoxLayout()
-        buttons.addWidget(self.run_button, 2)
-        buttons.addWidget(self.cancel_button, 1)
         outer = QVBoxLayout(self)
         outer.addLayout(rows)
-        outer.addLayout(buttons)
-        for widget in (self.bar, self.stage, self.message):
-            outer.addWidget(widget)
+        outer.addWidget(self.panel)
         outer.addStretch()
         self.setMinimumWidth(280)
 
     # -- connections: made here, all undone in `close_down` ----------------------------------------
 
     def _connect(self) -> None:
-        layers, status = self.viewer.layers.events, self.runner.status.events
-        pairs: list[tuple[Any, Callable[..., Any]]] = [
-            *((event, self.refresh) for event in (layers.inserted, layers.removed, layers.reordered)),
+        layers = self.viewer.layers.events
+        self._links += [
+            (layers.inserted, self.refresh),
+            (layers.removed, self.refresh),
+            (layers.reordered, self.refresh),
             (layers.renamed, self.refresh),
             (self.pattern.changed, self._on_pattern),
             (self.preset.changed, self._on_preset),
-            (self.run_button.clicked, self.run),
-            (self.cancel_button.clicked, self.cancel),
+            (self.panel.run_button.clicked, self.run),
+            (self.panel.cancel_button.clicked, self.cancel),
             (self.runner.delivered, self._on_result),
             (self.runner.failed, self._on_failed),
-            (status.state, self._show_state),
-            (status.progress, self._show_progress),
-            (status.message, self._show_message),
         ]
-        for signal, slot in pairs:
-            signal.connect(slot)
-            self._links.append((signal, slot))
-        self.destroyed.connect(partial(_undo, self._links))
+        connect(self._links)
+        self._links += self.panel.links
+        self.destroyed.connect(partial(disconnect, self._links))
 
     def close_down(self) -> None:
         """Stop a run and let go of the viewer; called when the widget is closed or taken out of the window."""
         self.runner.close()
-        _undo(self._links)
+        disconnect(self._links)
+
+    @property
+    def _parent(self) -> Any:
+        """The dock, which napari notes here; held weakly, or neither would ever be freed."""
+        return self._dock() if self._dock is not None else None
+
+    @_parent.setter
+    def _parent(self, dock: Any) -> None:
+        self._dock = None if dock is None else weakref.ref(dock)
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
         """Close down before Qt closes the widget."""
@@ -196,7 +169,7 @@ class ReconstructWidget(QWidget):
             _renew(box)
         if fresh:
             self.pattern.value = self._patterns()[-1][1]
-        self._show_state()
+        self.panel.set_ready(ready=self.pattern.value is not None)
 
     def _patterns(self, _box: Any = None) -> list[tuple[str, Any]]:
         found = [layer for layer in self.viewer.layers if isinstance(layer, Image) and is_pattern(layer)]
@@ -224,7 +197,7 @@ class ReconstructWidget(QWidget):
             mine = [mask for _, mask in self._masks()[1:] if group and words_of(mask).get("group") == group]
             self.bad_pixels.value = mine[0] if mine else None
             self.support.value = self._supports()[0][1]
-        self._show_state()
+        self.panel.set_ready(ready=self.pattern.value is not None)
 
     def _on_preset(self, preset: str) -> None:
         self.members.value = Config.from_preset(preset).members
@@ -315,32 +288,6 @@ class ReconstructWidget(QWidget):
         self._source = ("", None)
         show_error(said)
 
-    # -- what is shown --------------------------------------------------------------------------------
-
-    def _show_state(self, _state: RunState | None = None) -> None:
-        running = self.runner.status.running
-        self.run_button.setEnabled(not running and self.pattern.value is not None)
-        self.cancel_button.setEnabled(running)
-
-    def _show_message(self, said: str) -> None:
-        self.message.setText(said)
-
-    def _show_progress(self, progress: Progress) -> None:
-        self.bar.setValue(round(progress.fraction * _BAR_STEPS))
-        self.stage.setText(_in_words(progress))
-        self.stage.setVisible(bool(progress.stage))
-
-
-def _in_words(progress: Progress) -> str:
-    """One line: what is being done, how well it fits, how long it will take."""
-    before, colon, stage = progress.stage.rpartition(": ")
-    parts = [before + colon + STAGES.get(stage, stage)]
-    if progress.score is not None:
-        parts.append(f"misfit {progress.score:.3f}")
-    if progress.seconds_left is not None:
-        parts.append(f"about {progress.seconds_left:.0f} s left")
-    return " · ".join(parts)
-
 
 def _scores_in_words(result: Reconstruction) -> str:
     """How well a result fits, as the end of a line."""
@@ -361,11 +308,3 @@ def _renew(box: ComboBox) -> None:
             box.value = chosen
     if box.value != chosen:
         box.changed.emit(box.value)
-
-
-def _undo(links: list[tuple[Any, Callable[..., Any]]], _sender: Any = None) -> None:
-    """Disconnect everything in the list, once."""
-    while links:
-        signal, slot = links.pop()
-        with suppress(RuntimeError, TypeError, ValueError):  # its sender or receiver is gone already
-            signal.disconnect(slot)

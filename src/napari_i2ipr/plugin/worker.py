@@ -1,3 +1,5 @@
+# mypy: disable-error-code="attr-defined"
+# (qtpy takes its names from whichever Qt is installed; where none is, as for mypy, it has none)
 """Work in another thread: a job with progress and cancel, and the runner that a widget talks to."""
 
 from __future__ import annotations
@@ -78,17 +80,18 @@ class Job(FunctionWorker):
 
     def work(self) -> Any:
         """Run the task; called in the thread."""
+        task: Callable[..., Any] = self._func
         try:
-            return self._func(on_progress=self._relay, cancel=self.cancel)
+            return task(on_progress=self._relay, cancel=self.cancel)
         except CancelledError:
             self.signals.aborted.emit()
             return None
         except Exception as error:
-            log.exception("%s failed", self._func)
+            log.exception("%s failed", task)
             traceback.clear_frames(error.__traceback__)  # arrays on the device hang on them
             raise
         finally:
-            self._func = None
+            self._func = _nothing  # type: ignore[assignment]  # napari keeps the job in its list of tasks: let go of the data
             release_device_memory()
 
     def _relay(self, progress: Progress) -> None:
@@ -241,6 +244,10 @@ class Runner(QObject):
         self._release()
         if self.status.running:
             self.status.state = RunState.STOPPED
+
+
+def _nothing(**_: Any) -> None:
+    """The task of a job that is over."""
 
 
 def sentence(error: BaseException) -> str:

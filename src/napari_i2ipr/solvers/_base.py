@@ -2,13 +2,29 @@
 
 from __future__ import annotations
 
+import math
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
+
+from napari_i2ipr.errors import ConfigError
 
 if TYPE_CHECKING:
     from torch import Tensor
 
     from napari_i2ipr.physics.projections import Constraints
+
+
+def require(name: str, value: float, low: float, high: float = math.inf, *, above: bool = False) -> None:
+    """Refuse a hyper-parameter outside ``low ... high`` (`above`: outside ``low < value <= high``).
+
+    Raises
+    ------
+    ConfigError
+        With the name and the range.
+    """
+    if not (math.isfinite(value) and low <= value <= high) or (above and value == low):
+        words = f"a number {'above' if above else 'of at least'} {low:g}"
+        raise ConfigError(f"{name} = {value}", expected=words + (f" and at most {high:g}" if high < math.inf else ""))
 
 
 @dataclass(frozen=True)

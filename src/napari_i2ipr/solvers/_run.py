@@ -49,8 +49,8 @@ class Outcome:
         The last iterate, ``(..., y, x)``, from which a run can go on.
     residual : Tensor
         chi over valid pixels at the last check, ``(...)``; infinite when none was made.
-    iterations : int
-        Iterations done.
+    iterations : Tensor
+        Iterations done, integers ``(...)``.
     status : Status
         How the loop ended.
     diverged : Tensor
@@ -60,31 +60,49 @@ class Outcome:
     image: Tensor
     iterate: Tensor
     residual: Tensor
-    iterations: int
+    iterations: Tensor
     status: Status
     diverged: Tensor
 
 
-class _Best:
-    """The best estimate of every image so far, and which of them have diverged."""
+class _Watch:
+    """The best estimate of every image so far, and which of them have diverged or settled."""
 
-    def __init__(self, image: Tensor) -> None:
-        self.image = image
-        self.residual = torch.full(image.shape[:-2], torch.inf, device=image.device)
-        self.diverged = torch.zeros(image.shape[:-2], dtype=torch.bool, device=image.device)
+    def __init__(self, image: Tensor, g: Tensor) -> None:
+        shape = image.shape[:-2]
+        self.best = self.settled_image = image
+        self.settled_g = g
+        self.best_residual = torch.full(shape, torch.inf, device=g.device)
+        self.diverged = torch.zeros(shape, dtype=torch.bool, device=g.device)
+        self.settled = self.diverged.clone()
+        self.iterations = torch.zeros(shape, dtype=torch.int64, device=g.device)
 
-    def offer(self, image: Tensor, residual: Tensor, g: Tensor) -> None:
-        """Keep what is better; blank the iterates of images that have left the finite numbers."""
-        better = residual < self.residual
-        self.image = torch.where(better[..., None, None], image, self.image)
-        self.residual = torch.where(better, residual, self.residual)
-        self.diverged |= ~torch.isfinite(residual)
+    def check(self, image: Tensor, residual: Tensor, g: Tensor, done: int, tolerance: float) -> None:
+        """Keep what is better; freeze what is within the tolerance; blank what left the finite numbers."""
+        better = residual < self.best_residual
+        self.best = torch.where(better[..., None, None], image, self.best)
+        self.best_residual = torch.where(better, residual, self.best_residual)
+        arrived = (residual <= tolerance) & ~self.settled
+        if bool(arrived.any()):
+            self.settled_image = torch.where(arrived[..., None, None], image, self.settled_image)
+            self.settled_g = torch.where(arrived[..., None, None], g, self.settled_g)
+            self.iterations.masked_fill_(arrived, done)
+            self.settled |= arrived
+        self.diverged |= ~torch.isfinite(residual) & ~self.settled
         g.masked_fill_(self.diverged[..., None, None], 0)
 
     def outcome(self, last: Tensor | None, g: Tensor, residual: Tensor, done: int, status: Status) -> Outcome:
         """The last estimate, or the best one where it diverged or there is no last."""
-        image = self.image if last is None else torch.where(self.diverged[..., None, None], self.image, last)
-        return Outcome(torch.nan_to_num(image), g, residual, done, status, self.diverged)
+        image = self.best if last is None else torch.where(self.diverged[..., None, None], self.best, last)
+        frozen = self.settled[..., None, None]
+        return Outcome(
+            torch.nan_to_num(torch.where(frozen, self.settled_image, image)),
+            torch.where(frozen, self.settled_g, g),
+            residual,
+            torch.where(self.settled, self.iterations, done),
+            Status.DIVERGED if bool(self.diverged.all()) else status,
+            self.diverged,
+        )
 
 
 def iterate(
@@ -121,29 +139,31 @@ def iterate(
     done = 0
     estimate = constraints.crop(g)
     residual = torch.full(g.shape[:-2], torch.inf, device=g.device)
-    best = _Best(estimate)
+    watch = _Watch(estimate, g)
     for stage in schedule:
         memory = stage.method.init(g, constraints)
         for _ in range(stage.iterations):
             if cancel is not None and cancel.is_set():
-                return best.outcome(None, g, residual, done, Status.CANCELLED)
+                last = stage.method.estimate(g, constraints, memory) if 0 < done < CHECK_EVERY else None
+                return watch.outcome(last, g, residual, done, Status.CANCELLED)
             stage.method.step(g, constraints, memory)
             done += 1
             if done % CHECK_EVERY:
                 continue
             estimate = stage.method.estimate(g, constraints, memory)
             residual = chi(constraints, estimate)
-            best.offer(estimate, residual, g)
+            watch.check(estimate, residual, g, done, tolerance)
             if on_check is not None:
                 on_check(done, residual)
-            if bool((best.diverged | (residual <= tolerance)).all()):
-                return best.outcome(estimate, g, residual, done, Status.CONVERGED)
+            if bool((watch.diverged | watch.settled).all()):
+                return watch.outcome(estimate, g, residual, done, Status.CONVERGED)
         estimate = stage.method.estimate(g, constraints, memory)
         stage.method.finish(g, constraints, memory)
     if done % CHECK_EVERY:
         residual = chi(constraints, estimate)
-        best.offer(estimate, residual, g)
-    return best.outcome(estimate, g, residual, done, Status.DONE)
+        watch.check(estimate, residual, g, done, tolerance)
+    status = Status.CONVERGED if bool(watch.settled.all()) and done else Status.DONE
+    return watch.outcome(estimate, g, residual, done, status)
 
 
 def chi(constraints: Constraints, image: Tensor) -> Tensor:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_i2ipr.solvers._base import Method
+from napari_i2ipr.solvers._base import Method, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -42,6 +42,10 @@ class Accelerated(Method):
     gamma: float = 0.6
     every: int = 4
 
+    def __post_init__(self) -> None:
+        require("gamma", self.gamma, 0)
+        require("every", self.every, 1)
+
     def init(self, g: Tensor, constraints: Constraints) -> _Momentum:
         """Memory of the last centre."""
         return _Momentum(self.method.init(g, constraints))
@@ -61,6 +65,10 @@ class Accelerated(Method):
                 g.copy_(centre)
             memory.last = centre
         return p
+
+    def finish(self, g: Tensor, constraints: Constraints, memory: _Momentum) -> None:
+        """What the wrapped method leaves."""
+        self.method.finish(g, constraints, memory.inner)
 
     def estimate(self, g: Tensor, constraints: Constraints, memory: _Momentum) -> Tensor:
         """The wrapped method's estimate."""

@@ -50,6 +50,8 @@ class MultiStart:
     inherit : float
         Share of the candidates' blind mean in the starts of the final run, 0 ... 1; the rest is the
         candidate itself.
+    shifts, subpixel : bool
+        How candidates are aligned for their mean, see `align`.
     hold_out : bool
         Rank by the free pixels; otherwise by the residual of all.
     relaxation : float
@@ -71,6 +73,8 @@ class MultiStart:
     long: Schedule
     final: Schedule = ()
     inherit: float = 0.8
+    shifts: bool = True
+    subpixel: bool = True
     hold_out: bool = True
     relaxation: float = 0.0
     tolerance: float = 0.0
@@ -142,6 +146,7 @@ def initialise(
             work.second_generation(row)
         work.stage("final run", len(kept), settings.final)
         each(work.groups(kept), work.final, settings.threads)
+        rows = [sorted(row, key=_order(settings)) for row in rows]
     spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
     return _candidates(rows, spent)
 
@@ -220,7 +225,9 @@ class _Work:
         if self.settings.inherit == 0:
             return
         images = torch.stack([run.image for run in row if run.image is not None])
-        aligned = self.problem.constrain(align(images).images)
+        aligned = self.problem.constrain(
+            align(images, shifts=self.settings.shifts, subpixel=self.settings.subpixel).images
+        )
         share = self.settings.inherit
         mixed = share * aligned.mean(0) + (1 - share) * aligned
         for run, image in zip(row, mixed, strict=True):
@@ -240,7 +247,10 @@ class _Work:
                 run.score, run.free_score = score, free_score
 
     def _iterate(self, constraints: Constraints, schedule: Schedule, group: list[_Run]) -> None:
+        group = [run for run in group if run.status is not Status.DIVERGED]
         starts = [run.g for run in group if run.g is not None]
+        if not starts or not schedule:
+            return
         g = starts[0] if len(starts) == 1 else torch.stack(starts)
         reported = 0
 
@@ -255,8 +265,10 @@ class _Work:
         self._ran((total_iterations(schedule) - reported) * len(group), None)
         several = g.ndim == 3
         for k, run in enumerate(group):
-            run.g, run.image = (out.iterate[k], out.image[k]) if several else (out.iterate, out.image)
-            run.iterations += out.iterations
+            done = int(out.iterations[k] if several else out.iterations)
+            if done or run.image is None:
+                run.g, run.image = (out.iterate[k], out.image[k]) if several else (out.iterate, out.image)
+            run.iterations += done
             if bool(out.diverged[k] if several else out.diverged):
                 run.status = Status.DIVERGED
             elif out.status is not Status.DONE and run.status is not Status.DIVERGED:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_i2ipr.solvers._base import Method
+from napari_i2ipr.solvers._base import Method, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -28,6 +28,9 @@ class RAAR(Method):
     """
 
     beta: float = 0.9
+
+    def __post_init__(self) -> None:
+        require("beta", self.beta, 0, 1, above=True)
 
     def step(self, g: Tensor, constraints: Constraints, memory: Any) -> Tensor:
         """One update of `g` in place; returns ``P_M g``."""

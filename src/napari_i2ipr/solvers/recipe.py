@@ -12,6 +12,7 @@ from napari_i2ipr.errors import ConfigError
 from napari_i2ipr.solvers import METHODS, WRAPPERS, Method
 
 _PART = re.compile(r"([A-Za-z]+)(?:\(([^()]*)\))?")
+_PLUS = re.compile(r"\+(?![^()]*\))")
 _STAGE = re.compile(r"([^:\s]+):(\d+)")
 
 
@@ -43,8 +44,10 @@ def parse_schedule(value: str | Sequence[Any]) -> Schedule:
     """
     if isinstance(value, str):
         items = re.split(r"\s+(?![^()]*\))", value.strip()) if value.strip() else []
-    else:
+    elif isinstance(value, Sequence):
         items = [_item_text(item) for item in value]
+    else:
+        raise ConfigError(f"{value!r} as a schedule", expected='text such as "HIO:700 ER+acc:300", or a list of stages')
     if not items:
         raise ConfigError("an empty schedule", expected='stages such as "HIO:700 ER+acc:300"')
     return tuple(_stage(item.replace(" ", "")) for item in items)
@@ -90,12 +93,12 @@ def _stage(text: str) -> Stage:
             f"the stage {text!r}", expected="NAME:ITERATIONS, iterations >= 1", do='write e.g. "HIO:700 ER+acc:300"'
         )
     method: Method | None = None
-    for part in match[1].split("+"):
+    for part in _PLUS.split(match[1]):
         name, fields = _part(part)
         if method is None:
             method = _make(METHODS, "method", name, fields)
         else:
-            method = _make(WRAPPERS, "wrapper", name, {"method": method, **fields})
+            method = _make(WRAPPERS, "wrapper", name, fields, method)
     if method is None:
         raise ConfigError(f"the stage {text!r}", expected="a method name")
     return Stage(method, int(match[2]))
@@ -115,18 +118,22 @@ def _part(text: str) -> tuple[str, dict[str, float]]:
     return match[1], fields
 
 
-def _make(table: Mapping[str, Any], what: str, name: str, fields: dict[str, Any]) -> Method:
+def _make(
+    table: Mapping[str, Any], what: str, name: str, fields: dict[str, Any], inner: Method | None = None
+) -> Method:
     if name not in table:
         raise ConfigError(f"the {what} {name!r}", expected="one of " + ", ".join(table))
     kind = table[name]
-    known = {f.name: f for f in dataclasses.fields(kind)}
+    known = {f.name: f for f in dataclasses.fields(kind) if f.name != "method"}
     for key, number in fields.items():
         if key not in known:
-            allowed = ", ".join(n for n in known if n != "method") or "none"
+            allowed = ", ".join(known) or "none"
             raise ConfigError(f"the field {key!r} of {name}", expected=f"fields of {name}: {allowed}")
         if known[key].type == "int":
+            if number != round(number):
+                raise ConfigError(f"{key} = {number} of {name}", expected="a whole number")
             fields[key] = int(number)
-    made: Method = kind(**fields)
+    made: Method = kind(**fields) if inner is None else kind(inner, **fields)
     return made
 
 
@@ -134,7 +141,7 @@ def _method_text(method: Method) -> str:
     names = {kind: name for name, kind in [*METHODS.items(), *WRAPPERS.items()]}
     inner = getattr(method, "method", None)
     numbers = [
-        f"{f.name}={getattr(method, f.name):g}"
+        f"{f.name}={getattr(method, f.name)!r}"
         for f in dataclasses.fields(method)
         if f.name != "method" and getattr(method, f.name) != f.default
     ]
