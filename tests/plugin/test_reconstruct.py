@@ -267,16 +267,9 @@ def test_closed_during_a_run(
 
 
 @pytest.mark.usefixtures("tiny")
-@pytest.mark.usefixtures("no_job_left")
-@pytest.mark.parametrize("how", ["viewer", "dock"])
-@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
-def test_widget_is_freed(
-    qtbot: QtBot, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str, used: bool
-) -> None:
-    viewer = make_napari_viewer()
-    viewer.add_image(measurement.intensity)
+def used_and_closed(qtbot: QtBot, viewer: Any, how: str, *, used: bool) -> weakref.ref[Any]:
+    """Open the widget, perhaps use it, and close it; napari looks into local variables, so they end with this."""
     dock, widget = viewer.window.add_plugin_dock_widget("napari-i2ipr", "Reconstruct")
-    gone = weakref.ref(widget)
     if used:
         widget.preset.value = "fast"
         widget.run()
@@ -286,7 +279,18 @@ def test_widget_is_freed(
         viewer.close()
     else:
         viewer.window.remove_dock_widget(dock)
-    del widget, dock
+    return weakref.ref(widget)
+
+
+@pytest.mark.usefixtures("no_job_left", "tiny")
+@pytest.mark.parametrize("how", ["viewer", "dock"])
+@pytest.mark.parametrize("used", [False, True], ids=["unused", "used"])
+def test_widget_is_freed(
+    qtbot: QtBot, make_napari_viewer: Callable[..., Any], measurement: Measurement, how: str, used: bool
+) -> None:
+    viewer = make_napari_viewer()
+    viewer.add_image(measurement.intensity)
+    gone = used_and_closed(qtbot, viewer, how, used=used)
     qtbot.wait(50)
     gc.collect()
     assert gone() is None

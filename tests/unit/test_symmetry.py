@@ -136,6 +136,16 @@ def test_a_mixture_with_its_twin_has_a_low_margin() -> None:
     assert float(margin.max()) <= 1.0
 
 
+def test_a_stagnated_candidate_of_a_one_sided_object_has_a_low_margin() -> None:
+    """With a dark half the flip is anticorrelated, which must not make every margin the same."""
+    truth = picture((44, 53)) * (torch.arange(44) > 14)[:, None]
+    images = truth + 0.2 * truth.std() * torch.randn(8, 44, 53, generator=generator(2))
+    images[3] = 0.5 * (truth + torch.roll(flip(truth), 12, 0))
+    margin = align(images).margin
+    sound = [k for k in range(8) if k != 3]
+    assert float(margin[3]) < 0.95 * float(margin[sound].min())
+
+
 def test_one_candidate_is_left_alone() -> None:
     image = picture((33, 40))[None]
     found = align(image)

@@ -96,7 +96,7 @@ def align(images: Tensor, *, reference: int = 0, shifts: bool = True, subpixel: 
         factor = _factors(moved, target)
         moved = moved * factor[:, None, None]
         target = moved.mean(0)
-    return Alignment(moved, ~keeps, shift, factor, _margins(moved))
+    return Alignment(moved, ~keeps, shift, factor, _margins(moved, shifts))
 
 
 @dataclass(frozen=True)
@@ -208,15 +208,14 @@ def _fractional(image: Tensor, dy: float, dx: float) -> Tensor:
     return shifted if image.is_complex() else shifted.real.contiguous()
 
 
-def _margins(images: Tensor) -> Tensor:
-    """Correlation with the mean of the others minus that of its twin, over their sum of moduli."""
+def _margins(images: Tensor, shifts: bool) -> Tensor:
+    """Agreement with the mean of the others minus that of the twin, each where it fits best, over their sum."""
     n = len(images)
-    if n == 1:
-        return torch.ones(1)
-    others = (images.sum(0, keepdim=True) - images) / (n - 1)
-    others = others - others.mean((-2, -1), keepdim=True)
-    own = images - images.mean((-2, -1), keepdim=True)
-    straight = (others.conj() * own).sum((-2, -1)).abs() if own.is_complex() else (others * own).sum((-2, -1))
-    twin = flip(own)
-    turned = (others.conj() * twin).sum((-2, -1)).abs() if own.is_complex() else (others * twin).sum((-2, -1))
-    return ((straight - turned) / (straight.abs() + turned.abs()).clamp(min=1e-30)).cpu()
+    own, margins = _Spectra.of(images), torch.ones(n)
+    for k in range(n):
+        others = _Spectra.of(((images.sum(0) - images[k]) / (n - 1))[None])
+        straight, _ = others.best(0, own, k, twin=False, shifts=shifts)
+        twin, _ = others.best(0, own, k, twin=True, shifts=shifts)
+        straight, twin = max(straight, 0.0), max(twin, 0.0)
+        margins[k] = (straight - twin) / (straight + twin) if straight + twin > 0 else 0.0
+    return margins

@@ -5,7 +5,6 @@
 from __future__ import annotations
 
 import sys
-import weakref
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
@@ -53,7 +52,6 @@ class ReconstructWidget(QWidget):
         self.viewer = viewer
         self.runner = Runner(self)
         self.panel = RunPanel(self.runner.status)
-        self._dock: weakref.ref[Any] | None = None
         self._source: tuple[str, Any] = ("", None)
         self._links: list[Link] = []
         self._make_fields()
@@ -139,15 +137,6 @@ class ReconstructWidget(QWidget):
         """Stop a run and let go of the viewer; called when the widget is closed or taken out of the window."""
         self.runner.close()
         disconnect(self._links)
-
-    @property
-    def _parent(self) -> Any:
-        """The dock, which napari notes here; held weakly, or neither would ever be freed."""
-        return self._dock() if self._dock is not None else None
-
-    @_parent.setter
-    def _parent(self, dock: Any) -> None:
-        self._dock = None if dock is None else weakref.ref(dock)
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
         """Close down before Qt closes the widget."""

@@ -32,6 +32,9 @@ if TYPE_CHECKING:
 GIVEN_BACK = 0.1
 """Last share of the long run in which the held-out pixels take part again."""
 
+MISFIT = 2.0
+"""Candidates whose residual exceeds the best one's by this factor have no part in the second generation's mean."""
+
 _START = 1
 """Second word of the random path of starts; 0 belongs to the free pixels."""
 
@@ -221,7 +224,7 @@ class _Work:
         self._go_on(group, tail)
 
     def second_generation(self, row: list[_Run]) -> None:
-        """Start the final run of one measurement's candidates, best first, near their blind mean."""
+        """Start the final run of one measurement's candidates, best first, near the blind mean of the sound ones."""
         if self.settings.inherit == 0:
             return
         images = torch.stack([run.image for run in row if run.image is not None])
@@ -229,7 +232,9 @@ class _Work:
             align(images, shifts=self.settings.shifts, subpixel=self.settings.subpixel).images
         )
         share = self.settings.inherit
-        mixed = share * aligned.mean(0) + (1 - share) * aligned
+        residual = torch.tensor([run.residual for run in row])
+        sound = residual <= MISFIT * residual.min()
+        mixed = share * aligned[sound.to(aligned.device)].mean(0) + (1 - share) * aligned
         for run, image in zip(row, mixed, strict=True):
             run.g = self.all[run.position].embed(image)
 
