@@ -29,7 +29,7 @@ from napari_i2ipr.solvers.recipe import parse_schedule
 if TYPE_CHECKING:
     from collections.abc import Callable
 
-ROUNDS = 7
+ROUNDS = 5
 """Every figure is the median of so many rounds; the contestants take turns within a round."""
 
 

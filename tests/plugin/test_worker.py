@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import logging
 import time
+import weakref
 from collections.abc import Callable
+from functools import partial
 from typing import Any
 
+import numpy as np
 import pytest
 from pytestqt.qtbot import QtBot
 
@@ -63,6 +66,26 @@ def test_every_error_arrives(qtbot: QtBot, caplog: pytest.LogCaptureFixture, err
     assert "Traceback" in caplog.text
     runner.start(lambda **_: "again")
     qtbot.waitUntil(lambda: runner.status.state is RunState.DONE, timeout=30_000)
+
+
+def test_failed_job_lets_go_of_its_data(qtbot: QtBot) -> None:
+    data = np.zeros(10)
+    gone = weakref.ref(data)
+
+    def task(*, on_progress: Callable[[Progress], None], cancel: Cancel, held: list[Any]) -> None:
+        inner = held.pop()
+        try:
+            inner.reshape(3, 3)
+        except ValueError as error:
+            raise OutOfMemoryError("too much") from error
+
+    kept: list[Exception] = []
+    runner = Runner()
+    runner.start(partial(task, held=[data]))
+    del data
+    runner._job.errored.connect(kept.append)
+    qtbot.waitUntil(lambda: runner._job is None and bool(kept), timeout=30_000)
+    assert gone() is None
 
 
 def test_cancel_before_anything(qtbot: QtBot) -> None:

@@ -22,7 +22,7 @@ LABELS = {
 
 WORDS = {
     ("support", "half"): "central half",
-    ("support", "auto"): "automatic outline",
+    ("support", "auto"): "auto outline",
 }
 """Plain words for choices: (field, choice) -> words."""
 

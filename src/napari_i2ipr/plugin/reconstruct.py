@@ -270,7 +270,7 @@ class ReconstructWidget(QWidget):
             self.viewer.reset_view()
 
     def _report(self, result: Reconstruction) -> None:
-        notes = [str(note) for note in result.provenance.get("notes", ())]
+        notes = [f"{note[:1].upper()}{note[1:]}." for note in map(str, result.provenance.get("notes", ()))]
         self.runner.status.message = "\n".join([self.runner.status.message + _scores_in_words(result), *notes])
 
     def _on_failed(self, said: str) -> None:

@@ -87,11 +87,14 @@ class Job(FunctionWorker):
             self.signals.aborted.emit()
             return None
         except Exception as error:
-            log.exception("%s failed", task)
-            traceback.clear_frames(error.__traceback__)  # arrays on the device hang on them
+            if isinstance(error, I2IPRError):
+                log.warning("%s: %s", task, error)
+            else:
+                log.exception("%s failed", task)
+            _forget(error)
             raise
         finally:
-            self._func = _nothing  # type: ignore[assignment]  # napari keeps the job in its list of tasks: let go of the data
+            self._func = _nothing  # type: ignore[assignment]  # napari keeps the job in a list, but not its data
             release_device_memory()
 
     def _relay(self, progress: Progress) -> None:
@@ -248,6 +251,14 @@ class Runner(QObject):
 
 def _nothing(**_: Any) -> None:
     """The task of a job that is over."""
+
+
+def _forget(error: BaseException) -> None:
+    """Drop the local variables that an error's traces hold on to, among them arrays on the device."""
+    found: BaseException | None = error
+    while found is not None:
+        traceback.clear_frames(found.__traceback__)
+        found = found.__context__
 
 
 def sentence(error: BaseException) -> str:

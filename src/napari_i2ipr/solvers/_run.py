@@ -191,6 +191,10 @@ def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]
     _keep_freed_memory()
     total = threads or available_cores()
     n = max(min(len(jobs), total), 1)
+    if n == 1:  # torch's threads are at their best in the thread that has used them before
+        with _torch_threads_restored():
+            torch.set_num_threads(total if len(jobs) == 1 else 1)
+            return [_quietly(work, job) for job in jobs]
     pool = ThreadPoolExecutor(n, initializer=torch.set_num_threads, initargs=(max(total // n, 1),))
     with _torch_threads_restored(), pool:
         return list(pool.map(lambda job: _quietly(work, job), jobs))
