@@ -7,7 +7,6 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from importlib.metadata import PackageNotFoundError, version
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -23,6 +22,7 @@ from napari_i2ipr.physics.support import autocorrelation_support, half_box
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.progress import Event
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
+from napari_i2ipr.version import program_version
 
 if TYPE_CHECKING:
     from collections.abc import Iterable, Iterator
@@ -293,11 +293,7 @@ def _worst(statuses: Iterable[Status]) -> Status:
 
 
 def _versions() -> dict[str, str]:
-    try:
-        own = version("napari-i2ipr")
-    except PackageNotFoundError:
-        own = "unknown"
-    return {"napari-i2ipr": own, "torch": torch.__version__, "numpy": np.__version__}
+    return {"napari-i2ipr": program_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _numbered(on_event: OnEvent | None, index: int, total: int) -> OnEvent | None:

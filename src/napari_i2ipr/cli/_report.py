@@ -6,7 +6,8 @@ import math
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
-from napari_i2ipr.cli._terminal import number, program_version
+from napari_i2ipr.cli._terminal import number
+from napari_i2ipr.version import program_version
 
 if TYPE_CHECKING:
     from napari_i2ipr.data import Reconstruction

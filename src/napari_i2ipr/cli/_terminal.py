@@ -165,13 +165,3 @@ def number(value: Any, digits: int = 4) -> str:
     if not isinstance(value, int | float) or not math.isfinite(value):
         return "-"
     return f"{value:.{digits}g}"
-
-
-def program_version() -> str:
-    """Version of the installed distribution; ``"unknown"`` where it is not installed."""
-    from importlib.metadata import PackageNotFoundError, version
-
-    try:
-        return version("napari-i2ipr")
-    except PackageNotFoundError:
-        return "unknown"

@@ -14,6 +14,7 @@ from napari_i2ipr.cli.evaluate import evaluate
 from napari_i2ipr.cli.info import info
 from napari_i2ipr.cli.reconstruct import reconstruct
 from napari_i2ipr.cli.simulate import simulate
+from napari_i2ipr.version import program_version
 
 app = typer.Typer(
     name="i2ipr",
@@ -32,7 +33,7 @@ for command in (reconstruct, simulate, evaluate, info, config, demo, doctor):
 
 def _print_version(wanted: bool) -> None:
     if wanted:
-        typer.echo(f"i2ipr {_terminal.program_version()}")
+        typer.echo(f"i2ipr {program_version()}")
         raise typer.Exit
 
 

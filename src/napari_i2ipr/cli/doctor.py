@@ -5,7 +5,8 @@ from __future__ import annotations
 import os
 import platform
 
-from napari_i2ipr.cli._terminal import guarded, print_table, program_version
+from napari_i2ipr.cli._terminal import guarded, print_table
+from napari_i2ipr.version import program_version
 
 LIBRARIES = ("torch", "numpy", "scipy", "scikit-image", "matplotlib", "dask", "zarr", "h5py", "hdf5plugin", "tifffile")
 """Distributions whose versions matter when something goes wrong; `fabio` reads EDF."""

@@ -7,8 +7,6 @@ import math
 from collections.abc import Mapping
 from dataclasses import fields
 from enum import Enum
-from importlib.metadata import PackageNotFoundError
-from importlib.metadata import version as installed_version
 from os import PathLike
 from typing import Any
 
@@ -16,20 +14,13 @@ import numpy as np
 
 from napari_i2ipr.data import Candidate, Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import FormatError, InputError
+from napari_i2ipr.version import program_version
 
 KEY = "napari_i2ipr"
 """Name of our attributes, group and marker in every format."""
 
 PROGRAM = "napari-i2ipr"
 SCHEMA_VERSION = 1
-
-
-def program_version() -> str:
-    """Version of the installed distribution; ``"unknown"`` where it is not installed."""
-    try:
-        return installed_version(PROGRAM)
-    except PackageNotFoundError:
-        return "unknown"
 
 
 def plain(value: Any) -> Any:
