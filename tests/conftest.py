@@ -85,3 +85,26 @@ def make_problem(make_object: Callable[..., Any]) -> Callable[..., Any]:
         return problem, (truth / problem.scale[:, None, None])[:, None]
 
     return make
+
+
+@pytest.fixture(scope="session")
+def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path]:
+    """Files of small untrained weights, always the same ones; what is given goes into their card."""
+    import torch
+
+    from napari_i2ipr.refine.networks import NetworkSpec
+    from napari_i2ipr.refine.sampler import Model
+    from napari_i2ipr.refine.weights import Card, save
+
+    def make(widths: tuple[int, ...] = (4, 8), **card: Any) -> Path:
+        spec = NetworkSpec(widths=widths, blocks=(1,) * len(widths), set_width=4, replicas=2)
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            model = Model(spec)
+            for parameter in model.network.parameters():  # some begin at zero, and so would do nothing
+                torch.nn.init.normal_(parameter, std=0.05)
+        path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
+        save(model, Card(**{"name": "tiny", "network": spec, "bfloat16": False, **card}), path)
+        return path
+
+    return make

@@ -103,6 +103,24 @@ class Aggregation(_Section):
     )
 
 
+class Refinement(_Section):
+    """The learned refinement of real objects: InDI with data consistency."""
+
+    enabled: bool = Field(True, description="Refine; off, the classical mean is the result.")
+    weights: str = Field("default", min_length=1, description="Shipped weights by name, or a .safetensors file.")
+    sampler: Literal["auto", "evolving", "indi"] = Field(
+        "auto",
+        description="The weights' own, replicas that evolve on the network's own outputs, or the paper's InDI steps.",
+    )
+    steps: int = Field(
+        0, ge=0, le=64, description="Network evaluations of an ensemble member; 0 takes the weights' own."
+    )
+    views: int = Field(2, ge=1, le=8, description="Flips and quarter turns of each candidate set in the ensemble.")
+    fallback: Literal["auto", "never"] = Field(
+        "auto", description="Return the classical mean where the data are unlike those that were trained on."
+    )
+
+
 class Compute(_Section):
     """How the work is laid out; changes nothing in the result."""
 
@@ -132,6 +150,7 @@ class Config(_Section):
     initialisation: Initialisation = Initialisation()
     alignment: Alignment = Alignment()
     aggregation: Aggregation = Aggregation()
+    refine: Refinement = Refinement()
     compute: Compute = Compute()
     keep_candidates: bool = Field(False, description="Return the aligned candidates too.")
 

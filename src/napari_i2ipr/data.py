@@ -27,6 +27,7 @@ class Status(Enum):
 
     DONE = "all iterations were done"
     CONVERGED = "the tolerance was reached"
+    OUT_OF_DOMAIN = "the refined image fits these data worse than it should; they are unlike those it was trained on"
     CANCELLED = "stopped by the user; the best estimate so far is returned"
     DIVERGED = "the iteration left the finite numbers; the last finite estimate is returned"
 
@@ -246,7 +247,12 @@ class Reconstruction:
     uncertainty : ndarray
         Standard deviation per pixel, same shape, real, same units.
     uncertainty_kind : str
-        ``"spread of candidates"`` (raw) or ``"calibrated"``.
+        ``"spread of candidates"``, ``"calibrated"``, ``"raw"`` (refined with weights that hold no
+        calibration), or ``"mixed"`` for stacks whose frames differ in it (``scores["items"]`` tells).
+    interval_scales : dict
+        Half width of calibrated intervals in standard deviations by level, see `interval`.
+    classical : ndarray or None
+        The classical mean, shape of `image`, when `image` is refined or could have been.
     box : tuple of int
         ``(y0, x0, h, w)``: where `image` lies in the DC-centred frame.
     frame_shape : tuple of int
@@ -273,6 +279,8 @@ class Reconstruction:
     frame_shape: tuple[int, int]
     status: Status = Status.DONE
     uncertainty_kind: str = "spread of candidates"
+    interval_scales: dict[str, float] = field(default_factory=dict)
+    classical: NDArray[Any] | None = None
     scores: dict[str, Any] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     candidate_images: NDArray[Any] | None = None
@@ -284,6 +292,32 @@ class Reconstruction:
     def pixel_m(self) -> tuple[float, float] | None:
         """Pixel ``(y, x)`` of the image in metres, None when the geometry is unknown."""
         return self.geometry.object_pixel_m(self.frame_shape)
+
+    def interval(self, level: float = 0.9) -> tuple[NDArray[Any], NDArray[Any]]:
+        """Lower and upper bound, each of the shape of `image`, that hold the truth in a share `level` of the pixels.
+
+        The share is an average over pixels and images of the kind that was calibrated on; which way up
+        the image is lies outside it.
+
+        Parameters
+        ----------
+        level : float
+            A level of `interval_scales`: 0.5, 0.68, 0.8, 0.9 or 0.95 with the shipped weights.
+
+        Raises
+        ------
+        InputError
+            If the uncertainty is not calibrated, or not at this level.
+        """
+        scale = self.interval_scales.get(f"{level:g}")
+        if scale is None:
+            raise InputError(
+                f"the level {level:g} of an uncertainty of kind {self.uncertainty_kind!r}",
+                expected="one of " + (", ".join(self.interval_scales) or "none, it is not calibrated"),
+                do="refine with weights that hold a calibration",
+            )
+        half = scale * self.uncertainty
+        return self.image - half, self.image + half
 
 
 def data_range(image: NDArray[Any]) -> float:

@@ -1,4 +1,4 @@
-"""Problem -> candidates -> align -> aggregate -> Reconstruction, frame by frame."""
+"""Problem -> candidates -> align -> aggregate -> refine -> Reconstruction, frame by frame."""
 
 from __future__ import annotations
 
@@ -7,12 +7,13 @@ import time
 import warnings
 from contextlib import contextmanager
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
 from napari_i2ipr.aggregate import aggregate, consistency, joined, table
+from napari_i2ipr.assembly import Part, assembled, worst
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, DataWarning, I2IPRError, InputError, OutOfMemoryError
@@ -21,17 +22,23 @@ from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.physics.support import autocorrelation_support, half_box
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.progress import Event
+from napari_i2ipr.refinement import Outcome, refined, weights_used
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
-from napari_i2ipr.version import program_version
 
 if TYPE_CHECKING:
-    from collections.abc import Iterable, Iterator
+    from collections.abc import Iterator
 
+    from torch import Tensor
+
+    from napari_i2ipr.physics.symmetry import Alignment
     from napari_i2ipr.progress import Cancel, OnEvent
 
 
 DEFAULT = Config()
 """The default settings: preset ``balanced``."""
+
+CPU = torch.device("cpu")
+"""Where `complete` works unless told."""
 
 
 def reconstruct(
@@ -79,25 +86,28 @@ def reconstruct(
 
     Notes
     -----
-    The classical half of I2I-PR (Kaya & Oktem, arXiv 2507.09609), made blind: candidates are oriented
-    to each other. One flip by 180 degrees of the whole image stays unknowable.
+    I2I-PR (Kaya & Oktem, arXiv 2507.09609), made blind: candidates are oriented to each other, and
+    real objects refined by a network with data consistency. One flip by 180 degrees of the whole image
+    stays unknowable.
     """
     where = _device(device)
     memory.check(measurement.frame_shape, config.initialisation.n_starts, where, config.compute.memory_fraction)
     with _memory_errors():
+        weights = weights_used(config)  # weights that are not there are found out before the work
         parts = _frames(measurement, config, where, on_event, cancel)
-    return _assembled(measurement, config, where, parts)
+    return assembled(measurement, config, where, parts, weights)
 
 
 def _frames(
     measurement: Measurement, config: Config, device: torch.device, on_event: OnEvent | None, cancel: Cancel | None
-) -> list[_Part]:
+) -> list[Part]:
     """The frames one after another; those that a stop left out are missing at the end."""
-    parts: list[_Part] = []
+    parts: list[Part] = []
     for index in range(measurement.n_frames):
         say = _numbered(on_event, index, measurement.n_frames)
         try:
-            part = _reconstruct_frame(measurement.frame(index), index, config, device, on_event=say, cancel=cancel)
+            found = initial(measurement.frame(index), index, config, device, on_event=say, cancel=cancel)
+            part = _finished(found, config, on_event=say, cancel=cancel)
         except CancelledError:
             if not parts:
                 raise
@@ -119,62 +129,126 @@ def _memory_errors() -> Iterator[None]:
 
 
 @dataclass(frozen=True)
-class _Part:
-    """The outcome of one frame, in numpy and object units."""
+class Initial:
+    """What the classical half found for one frame: the rest of the pipeline starts from it.
 
-    image: np.ndarray[Any, Any]
-    uncertainty: np.ndarray[Any, Any]
-    images: np.ndarray[Any, Any]
-    rows: list[Candidate]
-    scores: dict[str, Any]
-    status: Status
+    Attributes
+    ----------
+    problem : Problem
+        The conditioned frame.
+    sets : list of Candidates
+        The candidate set of every ensemble member.
+    seconds : float
+        Time that the solvers took.
+    notes : tuple of str
+        What was mended or guessed.
+    """
+
+    problem: Problem
+    sets: list[Candidates]
+    seconds: float
     notes: tuple[str, ...]
-    box: tuple[int, int, int, int]
 
 
-def _reconstruct_frame(
+def initial(
     frame: Measurement,
     index: int,
     config: Config,
     device: torch.device,
     *,
-    on_event: OnEvent | None,
-    cancel: Cancel | None,
-) -> _Part:
+    on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
+) -> Initial:
+    """Condition one frame and make its candidate sets.
+
+    Parameters
+    ----------
+    frame : Measurement
+        One pattern ``(y, x)``.
+    index : int
+        Its number in the stack, which fixes its random numbers.
+    config, device, on_event, cancel
+        As for `reconstruct`.
+    """
     frame, notes = condition(frame)
     for note in notes:
-        warnings.warn(note, DataWarning, stacklevel=3)
-    problem = _problem(frame, index, config, device)
+        warnings.warn(note, DataWarning, stacklevel=4)
+    problem = as_problem(frame, index, config, device)
     started = time.perf_counter()
-    sets = [_candidate_set(problem, config, member, on_event, cancel) for member in range(config.members)]
+    sets = [candidate_set(problem, config, member, on_event, cancel) for member in range(config.members)]
     seconds = time.perf_counter() - started
     if all(bool((c.iterations == 0).all()) for c in sets):
         raise CancelledError("a stop before the first iteration", do="run it again")
+    return Initial(problem, sets, seconds, notes)
+
+
+def complete(
+    measurement: Measurement, found: list[Initial], config: Config, device: torch.device = CPU
+) -> Reconstruction:
+    """Align, average and refine what `initial` found for every frame of a measurement.
+
+    Parameters
+    ----------
+    measurement : Measurement
+        The patterns.
+    found : list of Initial
+        One for each frame.
+    config, device
+        As for `reconstruct`.
+    """
+    parts = [_finished(one, config, on_event=None, cancel=None) for one in found]
+    return assembled(measurement, config, device, parts, weights_used(config))
+
+
+def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cancel: Cancel | None) -> Part:
+    problem, sets = found.problem, found.sets
     pool = joined(sets)
     if on_event is not None:
         on_event(Event("align", 0, 1))
     aligned, weights, mean, spread = aggregate(problem, pool, config)
     scale = float(problem.scale[0])
     scores = consistency(problem, pool, mean)
-    scores |= {"image_iterations": int(sum(int(c.spent[0]) for c in sets)), "solver_seconds": seconds}
+    scores |= {
+        "refined": False,
+        "r_factor_classical": scores["r_factor"],
+        "image_iterations": int(sum(int(c.spent[0]) for c in sets)),
+        "solver_seconds": found.seconds,
+    }
     alpha = float(problem.alpha[0]) * scale
     scores["alpha"] = None if math.isnan(alpha) else alpha
     rows = table(pool, aligned, weights, config)
-    images = (aligned.images * scale).cpu().numpy()
+    statuses = [Status[name] for c in sets for name in c.status[0]]
+    outcome = Outcome(mean, spread, status=worst(statuses))
+    if outcome.status is not Status.CANCELLED:
+        outcome = refined(problem, _sound_sets(aligned, rows), outcome, config, on_event=on_event, cancel=cancel)
+    for note in outcome.notes:
+        warnings.warn(note, DataWarning, stacklevel=3)
     rows_box, columns_box = problem.box
-    return _Part(
+    return Part(
+        (outcome.image * scale).cpu().numpy(),
+        (outcome.sigma * scale).cpu().numpy(),
         (mean * scale).cpu().numpy(),
-        (spread * scale).cpu().numpy(),
-        images,
+        outcome.kind,
+        outcome.scales,
+        (aligned.images * scale).cpu().numpy(),
         rows,
-        scores,
-        _worst(Status[name] for c in sets for name in c.status[0]),
-        notes,
+        {**scores, **outcome.scores},
+        outcome.status,
+        (*found.notes, *outcome.notes),
         (rows_box.start, columns_box.start, rows_box.stop - rows_box.start, columns_box.stop - columns_box.start),
     )
 
 
-def _problem(frame: Measurement, index: int, config: Config, device: torch.device) -> Problem:
+def _sound_sets(aligned: Alignment, rows: list[Candidate]) -> list[Tensor]:
+    """The aligned candidates that are averaged, ``(K, h, w)`` for each member that has any."""
+    sound: dict[int, list[int]] = {}
+    for k, row in enumerate(rows):
+        if row.weight > 0:
+            sound.setdefault(row.member, []).append(k)
+    return [aligned.images[chosen] for _, chosen in sorted(sound.items())]
+
+
+def as_problem(frame: Measurement, index: int, config: Config, device: torch.device) -> Problem:
     """The conditioned frame on the device, zero frequency at the corner: the one door that converts."""
     centred = np.asarray(frame.intensity, np.float32) * np.float32(frame.intensity_scale)
     bad = np.zeros(centred.shape, bool) if frame.bad_pixels is None else np.asarray(frame.bad_pixels, bool)
@@ -202,9 +276,10 @@ def _problem(frame: Measurement, index: int, config: Config, device: torch.devic
     )
 
 
-def _candidate_set(
+def candidate_set(
     problem: Problem, config: Config, member: int, on_event: OnEvent | None, cancel: Cancel | None
 ) -> Candidates:
+    """One member's candidates, from starts of its own, as the configuration says."""
     init = config.initialisation
     settings = MultiStart(
         init.n_starts,
@@ -225,75 +300,6 @@ def _candidate_set(
     return initialise(
         problem, settings, seed=config.seed, first_start=member * init.n_starts, on_event=on_event, cancel=cancel
     )
-
-
-def _assembled(measurement: Measurement, config: Config, device: torch.device, parts: list[_Part]) -> Reconstruction:
-    """One reconstruction of all frames; frames not reached after a stop are NaN."""
-    lead = measurement.lead_shape
-    missing = measurement.n_frames - len(parts)
-
-    box = _union([part.box for part in parts])
-
-    def stacked(name: str) -> np.ndarray[Any, Any]:
-        arrays = [_widened(getattr(part, name), part.box, box) for part in parts]
-        arrays += [np.full_like(arrays[0], np.nan)] * missing
-        return np.stack(arrays).reshape(*lead, *arrays[0].shape)
-
-    items = [part.scores for part in parts]
-    scores = dict(items[0]) if not lead else {**_mean_scores(items), "items": items}
-    notes = list(dict.fromkeys(note for part in parts for note in part.notes))
-    return Reconstruction(
-        image=stacked("image"),
-        uncertainty=stacked("uncertainty"),
-        box=box,
-        frame_shape=measurement.frame_shape,
-        status=Status.CANCELLED if missing else _worst(part.status for part in parts),
-        scores=scores,
-        candidates=[row for part in parts for row in part.rows],
-        candidate_images=stacked("images") if config.keep_candidates else None,
-        geometry=measurement.geometry,
-        axes=measurement.axes,
-        provenance={
-            "input": measurement.provenance,
-            "notes": notes,
-            "config": config.to_dict(),
-            "device": str(device),
-            "versions": _versions(),
-        },
-    )
-
-
-def _union(boxes: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:
-    """The smallest box ``(y0, x0, h, w)`` that holds all; supports found by themselves may differ."""
-    y0, x0 = min(box[0] for box in boxes), min(box[1] for box in boxes)
-    return y0, x0, max(box[0] + box[2] for box in boxes) - y0, max(box[1] + box[3] for box in boxes) - x0
-
-
-def _widened(
-    images: np.ndarray[Any, Any], own: tuple[int, int, int, int], box: tuple[int, int, int, int]
-) -> np.ndarray[Any, Any]:
-    """Images ``(..., h, w)`` of one box in a larger one, zero around them."""
-    before = own[0] - box[0], own[1] - box[1]
-    after = box[2] - own[2] - before[0], box[3] - own[3] - before[1]
-    return np.pad(images, [(0, 0)] * (images.ndim - 2) + list(zip(before, after, strict=True)))
-
-
-def _mean_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
-    summed = ("image_iterations", "solver_seconds")
-    means: dict[str, Any] = {}
-    for name in items[0]:
-        values = [item[name] for item in items if item[name] is not None]
-        means[name] = (sum(values) / (1 if name in summed else len(values))) if values else None
-    return means
-
-
-def _worst(statuses: Iterable[Status]) -> Status:
-    order = [Status.DONE, Status.CONVERGED, Status.DIVERGED, Status.CANCELLED]
-    return max(statuses, key=order.index)
-
-
-def _versions() -> dict[str, str]:
-    return {"napari-i2ipr": program_version(), "torch": torch.__version__, "numpy": np.__version__}
 
 
 def _numbered(on_event: OnEvent | None, index: int, total: int) -> OnEvent | None:

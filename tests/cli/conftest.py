@@ -19,6 +19,7 @@ from napari_i2ipr.cli.app import app
 SETTINGS = """
 initialisation: {n_starts: 3, short: "HIO:5", n_keep: 2, long: "HIO:20 ER:5", final: ""}
 compute: {threads: 1}
+refine: {enabled: false}
 """
 
 
@@ -103,9 +104,17 @@ def image(folder: Path, picture: Callable[..., np.ndarray]) -> Path:
 
 @pytest.fixture
 def settings(folder: Path) -> Path:
-    """``tiny.yaml``: settings that take no time."""
+    """``tiny.yaml``: settings that take no time, the classical half alone."""
     Path("tiny.yaml").write_text(SETTINGS, encoding="utf-8")
     return Path("tiny.yaml")
+
+
+@pytest.fixture
+def refining(folder: Path) -> Path:
+    """``refining.yaml``: the same, refined."""
+    text = SETTINGS.replace("{enabled: false}", "{views: 1, steps: 1}")
+    Path("refining.yaml").write_text(text, encoding="utf-8")
+    return Path("refining.yaml")
 
 
 @pytest.fixture

@@ -27,6 +27,7 @@ RECONSTRUCT_KEYS = {
     "preset",
     "image_iterations",
     "solver_seconds",
+    "refined",
     "refine_seconds",
     "r_factor",
     "r_factor_best",
@@ -63,6 +64,7 @@ def test_json_of_reconstruct(pattern: Path, settings: Path, run: Run) -> None:
     assert values["preset"] == "balanced"
     assert values["device"] == "cpu" or values["device"].startswith("cuda")
     assert values["weights_sha256"] is None
+    assert values["refined"] is False
     assert values["refine_seconds"] == 0.0
     assert values["image_iterations"] == 3 * 5 + 2 * 25
     assert 0 < values["r_factor"] < 1
@@ -164,7 +166,7 @@ def test_settings_from_a_preset_and_options(pattern: Path, settings: Path, run: 
     assert np.iscomplexobj(result.image)
     assert result.candidate_images is not None
     assert run("evaluate", "r.zarr", "--truth", "image.png").code == 0
-    done = run("reconstruct", pattern, "f.zarr", "--config", "fast.yaml", "--schedule", "ER:2", "--json")
+    done = run("reconstruct", pattern, "f.zarr", "--config", "fast.yaml", "--schedule", "ER:2", "--no-refine", "--json")
     assert done.json["preset"] == "fast"
     fast = Config.from_preset("fast").initialisation
     assert done.json["image_iterations"] == fast.n_starts * total_iterations(fast.short_schedule) + fast.n_keep * 2

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 import signal
 import subprocess
 import sys
@@ -81,7 +82,7 @@ def test_doctor(run: Run) -> None:
     assert (done.code, done.err) == (0, "")
     rows = dict(line.split("  ", 1) for line in done.out.splitlines())
     assert {"napari-i2ipr", "Python", "torch", "CPU", "--device auto", "napari", "Qt", "weights"} <= rows.keys()
-    assert "none yet" in rows["weights"]
+    assert re.fullmatch(r".*i2ipr-1 \(\d+\.\d MB, the default\).*", rows["weights"])
 
 
 def test_verbose_shows_where_an_error_came_from(folder: Path, run: Run) -> None:
@@ -212,14 +213,35 @@ def test_progress_is_quiet_elsewhere(capsys: pytest.CaptureFixture[str]) -> None
     assert capsys.readouterr() == ("", "")
 
 
-def test_demo(folder: Path, run: Run, picture: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:
+@pytest.fixture
+def default_weights(make_weights: Callable[..., Path], monkeypatch: pytest.MonkeyPatch) -> Callable[..., None]:
+    """Put small weights in the place of the shipped ones, which may find a test's picture unlike their own."""
+    from napari_i2ipr.refine import weights
+
+    def use(**card: Any) -> None:
+        path = make_weights(**card)
+        monkeypatch.setattr(weights, "shipped", lambda: {weights.DEFAULT: path})
+
+    return use
+
+
+def test_demo(
+    folder: Path,
+    run: Run,
+    picture: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    default_weights: Callable[..., None],
+) -> None:
     """With a small picture in the place of the large one; the README's test runs it as it is."""
     monkeypatch.setattr(phantoms, "cell", picture)
+    default_weights()
     np.save("truth.npy", picture())
     for _ in range(2):
         done = run("demo", "--output", "made/here")
         assert (done.code, done.err) == (0, "")
-        assert "PSNR" in done.out
+        assert "refined them with a trained network" in done.out
+        rows = dict(line.split("  ", 1) for line in done.out.splitlines() if "PSNR " in line)
+        assert {"classical mean", "refined"} <= {name.strip() for name in rows}
         found = {p.name for p in Path("made/here").iterdir()}
         assert found == {"pattern.cxi", "reconstruction.zarr", "reconstruction.cxi", "figure.png"}
     scores = [
@@ -227,6 +249,22 @@ def test_demo(folder: Path, run: Run, picture: Callable[..., Any], monkeypatch: 
     ]
     assert scores[0] == scores[1]
     assert run("info", "made/here/pattern.cxi").code == 0
+
+
+def test_demo_where_the_refinement_does_not_suit(
+    folder: Path,
+    run: Run,
+    picture: Callable[..., Any],
+    monkeypatch: pytest.MonkeyPatch,
+    default_weights: Callable[..., None],
+) -> None:
+    monkeypatch.setattr(phantoms, "cell", picture)
+    default_weights(max_chi_ratio=1e-6)
+    done = run("demo")
+    assert done.code == 0
+    assert [line.split(": ")[0] for line in done.err.splitlines()] == ["warning"]
+    assert "the mean is the result" in done.out
+    assert "What the refinement brought" not in done.out
 
 
 def test_demo_is_stopped(folder: Path, run: Run, picture: Callable[..., Any], monkeypatch: pytest.MonkeyPatch) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import dataclasses
 import json
+from collections.abc import Callable
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -33,9 +35,21 @@ QUICK = Config.from_dict(
         },
         "compute": {"threads": 1},
         "keep_candidates": True,
+        "refine": {"enabled": False},
     }
 )
+"""The classical half."""
+
 THOROUGH = QUICK.replace(initialisation={"long": "HIO:700 ER+acc:300", "final": ""})
+
+
+@pytest.fixture(params=["classical", "refined"])
+def quick(request: pytest.FixtureRequest, make_weights: Callable[..., Path]) -> Config:
+    """What holds of the classical half holds of the whole, with a network of several channels."""
+    if request.param == "classical":
+        return QUICK
+    weights = str(make_weights(widths=(16, 32)))
+    return QUICK.replace(refine={"enabled": True, "weights": weights, "steps": 2, "views": 2})
 
 
 def half_support(frame: tuple[int, int]) -> Array:
@@ -95,7 +109,7 @@ def psnr_db(image: Array, truth: Array) -> float:
 
 
 def untimed(scores: dict[str, Any]) -> dict[str, Any]:
-    return {name: value for name, value in scores.items() if name not in ("solver_seconds", "items")}
+    return {name: value for name, value in scores.items() if name not in ("solver_seconds", "refine_seconds", "items")}
 
 
 def assert_same_bits(first: Reconstruction, second: Reconstruction) -> None:
@@ -110,11 +124,11 @@ def one_of(stack: Reconstruction, index: int) -> Array:
 
 
 @pytest.mark.parametrize("frame", [(33, 40), (40, 33), (35, 31), (32, 32)], ids=str)
-def test_the_same_seed_gives_the_same_bits_and_another_seed_others(frame: tuple[int, int]) -> None:
+def test_the_same_seed_gives_the_same_bits_and_another_seed_others(frame: tuple[int, int], quick: Config) -> None:
     measurement = measure(pattern(drawn(frame), noise=0.05))
-    first = reconstruct(measurement, QUICK, device="cpu")
-    assert_same_bits(first, reconstruct(measurement, QUICK, device="cpu"))
-    assert not np.array_equal(first.image, reconstruct(measurement, QUICK.replace(seed=1), device="cpu").image)
+    first = reconstruct(measurement, quick, device="cpu")
+    assert_same_bits(first, reconstruct(measurement, quick, device="cpu"))
+    assert not np.array_equal(first.image, reconstruct(measurement, quick.replace(seed=1), device="cpu").image)
     assert first.status is Status.DONE
     assert first.image.shape == first.uncertainty.shape == (frame[0] // 2, frame[1] // 2)
     assert first.box == ((frame[0] - frame[0] // 2) // 2, (frame[1] - frame[1] // 2) // 2, frame[0] // 2, frame[1] // 2)
@@ -124,15 +138,15 @@ def test_the_same_seed_gives_the_same_bits_and_another_seed_others(frame: tuple[
 
 
 @pytest.mark.parametrize("changes", [{"threads": 2}, {"threads": 3}, {"batch": 2}, {"batch": 4}], ids=str)
-def test_the_lay_out_of_the_work_changes_no_bit(changes: dict[str, int]) -> None:
+def test_the_lay_out_of_the_work_changes_no_bit(changes: dict[str, int], quick: Config) -> None:
     measurement = measure(pattern(drawn((33, 40)), noise=0.05))
-    first = reconstruct(measurement, QUICK, device="cpu")
-    assert_same_bits(first, reconstruct(measurement, QUICK.replace(compute=changes), device="cpu"))
+    first = reconstruct(measurement, quick, device="cpu")
+    assert_same_bits(first, reconstruct(measurement, quick.replace(compute=changes), device="cpu"))
 
 
-def test_the_thread_setting_of_torch_changes_no_bit_and_is_kept() -> None:
+def test_the_thread_setting_of_torch_changes_no_bit_and_is_kept(quick: Config) -> None:
     measurement = measure(pattern(drawn((133, 140)), noise=0.05))
-    config = QUICK.replace(initialisation={"n_starts": 3, "n_keep": 3, "long": "HIO:30", "final": "HIO+avg:10"})
+    config = quick.replace(initialisation={"n_starts": 3, "n_keep": 3, "long": "HIO:30", "final": "HIO+avg:10"})
     found = []
     for threads in (1, 2, 3):
         torch.set_num_threads(threads)
@@ -142,10 +156,10 @@ def test_the_thread_setting_of_torch_changes_no_bit_and_is_kept() -> None:
         assert_same_bits(found[0], other)
 
 
-def test_the_first_pattern_of_a_stack_is_that_pattern_alone() -> None:
+def test_the_first_pattern_of_a_stack_is_that_pattern_alone(quick: Config) -> None:
     patterns = np.stack([pattern(drawn((33, 40), seed), noise=0.05) for seed in range(3)])
-    stack = reconstruct(measure(patterns), QUICK, device="cpu")
-    alone = reconstruct(measure(patterns[0]), QUICK, device="cpu")
+    stack = reconstruct(measure(patterns), quick, device="cpu")
+    alone = reconstruct(measure(patterns[0]), quick, device="cpu")
     assert np.array_equal(stack.image[0], alone.image)
     assert np.array_equal(stack.uncertainty[0], alone.uncertainty)
     assert untimed(stack.scores["items"][0]) == untimed(alone.scores)
@@ -224,7 +238,7 @@ def test_a_perfect_pattern_gives_an_object_without_sign(kind: str) -> None:
     assert found.scores["r_factor"] < 0.05
 
 
-def test_bad_pixels_are_recovered_and_their_values_never_read() -> None:
+def test_bad_pixels_are_recovered_and_their_values_never_read(quick: Config) -> None:
     x = drawn((48, 40))
     intensity = pattern(x)
     bad = np.zeros(intensity.shape, bool)
@@ -232,18 +246,18 @@ def test_bad_pixels_are_recovered_and_their_values_never_read() -> None:
     bad[5, 7:12] = True
     found = reconstruct(measure(intensity, bad_pixels=bad), THOROUGH, device="cpu")
     assert psnr_db(found.image, boxed(x, found.box)) > 40
-    first = reconstruct(measure(intensity, bad_pixels=bad), QUICK, device="cpu")
+    first = reconstruct(measure(intensity, bad_pixels=bad), quick, device="cpu")
     for junk in (0.0, 12345.0):
-        other = reconstruct(measure(np.where(bad, np.float32(junk), intensity), bad_pixels=bad), QUICK, device="cpu")
+        other = reconstruct(measure(np.where(bad, np.float32(junk), intensity), bad_pixels=bad), quick, device="cpu")
         assert_same_bits(other, first)
 
 
-def test_the_input_is_not_changed() -> None:
+def test_the_input_is_not_changed(quick: Config) -> None:
     intensity = pattern(drawn((33, 40)), noise=0.05)
     bad, support = np.zeros((33, 40), np.uint8), half_support((33, 40))
     bad[3, 4] = 7
     before = intensity.copy(), bad.copy(), support.copy()
-    reconstruct(measure(intensity, bad_pixels=bad, support=support), QUICK, device="cpu")
+    reconstruct(measure(intensity, bad_pixels=bad, support=support), quick, device="cpu")
     for now, then in zip((intensity, bad, support), before, strict=True):
         assert np.array_equal(now, then)
 
@@ -297,10 +311,10 @@ def test_the_r_factor_is_that_of_the_delivered_image_over_valid_pixels() -> None
 
 @pytest.mark.parametrize("kind", ["real", "complex"])
 @pytest.mark.parametrize("lead", [(), (2,)], ids=["one", "stack"])
-def test_scores_and_provenance_are_json(kind: str, lead: tuple[int, ...]) -> None:
+def test_scores_and_provenance_are_json(kind: str, lead: tuple[int, ...], quick: Config) -> None:
     geometry = Geometry(1e-10, 2.0, (5e-5, 5e-5))
     intensity = np.broadcast_to(pattern(drawn((33, 40)), noise=0.05), (*lead, 33, 40))
-    config = QUICK.replace(object=kind, initialisation={"ranking": "residual"})
+    config = quick.replace(object=kind, initialisation={"ranking": "residual"})
     found = reconstruct(measure(intensity, geometry=geometry, provenance={"file": "a.cxi"}), config, device="cpu")
     assert json.loads(json.dumps(found.scores, allow_nan=False)) == found.scores
     assert json.loads(json.dumps(found.provenance, allow_nan=False)) == found.provenance

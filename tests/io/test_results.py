@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from dataclasses import replace
 from pathlib import Path
+from typing import Any
 
 import numpy as np
 import pytest
@@ -12,6 +13,7 @@ import pytest
 from napari_i2ipr import io
 from napari_i2ipr.data import Candidate, Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import FormatError
+from napari_i2ipr.io import _attrs
 
 RNG = np.random.default_rng(3)
 NM_PIXEL = Geometry(wavelength_m=1e-10, distance_m=2.0, pixel_size_m=(5e-5, 1e-4))
@@ -29,23 +31,38 @@ def result(lead: tuple[int, ...] = (), *, is_complex: bool = False, candidates: 
         frame_shape=(41, 62),
         status=Status.CONVERGED,
         uncertainty_kind="calibrated",
+        interval_scales={"0.5": 0.6, "0.9": 1.0 / 0.7},
+        classical=image * np.float32(0.5) if candidates else None,
         scores={"r_factor": 0.1 / 3.0, "free_score": float("nan"), "items": [{"r_factor": 0.5, "n": 3}]},
         candidates=[ROW, replace(ROW, start=4, free_score=0.3)],
         candidate_images=np.stack([image, image * 2, -image], axis=len(lead)) if candidates else None,
         geometry=NM_PIXEL,
         axes=(*(f"scan_{i}" for i in range(len(lead))), "y", "x"),
-        provenance={"config": {"preset": "fast"}, "weights_sha256": None, "command": "i2ipr reconstruct a b"},
+        provenance={
+            "config": {"preset": "fast"},
+            "weights": {"name": "x", "sha256": "00ff"},
+            "command": "i2ipr reconstruct a b",
+        },
     )
 
 
 def assert_same(got: Reconstruction, expected: Reconstruction) -> None:
-    for name in ("image", "uncertainty", "candidate_images"):
+    for name in ("image", "uncertainty", "candidate_images", "classical"):
         ours, theirs = getattr(got, name), getattr(expected, name)
         assert (ours is None) == (theirs is None), name
         if ours is not None:
             assert ours.dtype == theirs.dtype
             np.testing.assert_array_equal(ours, theirs)
-    for name in ("box", "frame_shape", "status", "uncertainty_kind", "geometry", "axes", "provenance"):
+    for name in (
+        "box",
+        "frame_shape",
+        "status",
+        "uncertainty_kind",
+        "interval_scales",
+        "geometry",
+        "axes",
+        "provenance",
+    ):
         assert getattr(got, name) == getattr(expected, name), name
     assert repr(got.scores) == repr(expected.scores)  # NaN is not equal to itself
     assert repr(got.candidates) == repr(expected.candidates)
@@ -73,12 +90,18 @@ def test_valid_ome_zarr(tmp_path: Path, is_complex: bool, lead: tuple[int, ...])
 
     path = io.write(result(lead, is_complex=is_complex), tmp_path / "out.zarr")
     yaozarrs.validate_zarr_store(str(path))
-    images = ["reconstruction", "uncertainty", "candidates", *(["amplitude", "phase"] if is_complex else [])]
+    images = [
+        "reconstruction",
+        "uncertainty",
+        "classical",
+        "candidates",
+        *(["amplitude", "phase"] if is_complex else []),
+    ]
     assert sorted(item.name for item in path.iterdir()) == sorted([*images, "OME", "zarr.json"])
     for name in images:
         yaozarrs.validate_zarr_store(str(path / name))
     listed = json.loads((path / "OME" / "zarr.json").read_text())["attributes"]["ome"]["series"]
-    real = ["reconstruction", "uncertainty", "candidates"]
+    real = ["reconstruction", "uncertainty", "classical", "candidates"]
     assert listed == (["amplitude", "phase", "uncertainty"] if is_complex else real)
 
 
@@ -92,8 +115,9 @@ def test_store_layout(tmp_path: Path) -> None:
     assert words["schema_version"] == 1
     assert words["kind"] == "reconstruction"
     assert words["scores"]["free_score"] is None
-    assert words["provenance"]["weights_sha256"] is None
-    for name in ("reconstruction", "uncertainty"):
+    assert words["provenance"]["weights"]["sha256"] == "00ff"
+    assert words["interval_scales"] == {"0.5": 0.6, "0.9": 1.0 / 0.7}
+    for name in ("reconstruction", "uncertainty", "classical"):
         array = root[f"{name}/0"]
         assert (array.dtype, array.shape, array.chunks) == (np.float32, (2, 20, 31), (1, 20, 31))
         axes = root[name].attrs["ome"]["multiscales"][0]["axes"]
@@ -200,6 +224,21 @@ def test_measurements_are_no_results(tmp_path: Path, suffix: str) -> None:
     assert not io.is_result(path)
     with pytest.raises(FormatError, match="measurement"):
         io.read_result(path)
+
+
+@pytest.mark.parametrize("suffix", [".zarr", ".cxi"])
+def test_a_result_from_before_the_refinement(tmp_path: Path, suffix: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Neither a classical mean nor scales of intervals: None and nothing."""
+    plain = _attrs.reconstruction_plain
+
+    def before(whole: Reconstruction) -> dict[str, Any]:
+        return {name: value for name, value in plain(whole).items() if name != "interval_scales"}
+
+    monkeypatch.setattr(_attrs, "reconstruction_plain", before)
+    path = io.write(replace(result(), classical=None), tmp_path / f"out{suffix}")
+    found = io.read_result(path)
+    assert found.classical is None
+    assert found.interval_scales == {}
 
 
 @pytest.mark.parametrize("suffix", [".zarr", ".cxi"])

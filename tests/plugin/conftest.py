@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib.util
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -41,9 +42,13 @@ def measurement() -> Measurement:
 
 
 @pytest.fixture
-def tiny(monkeypatch: pytest.MonkeyPatch) -> None:
-    """The preset fast takes a blink."""
+def tiny(monkeypatch: pytest.MonkeyPatch, make_weights: Callable[..., Path]) -> None:
+    """The preset fast takes a blink, and the shipped weights are small ones that suit everything."""
+    from napari_i2ipr.refine import weights
+
+    path = make_weights()
     monkeypatch.setitem(PRESETS, "fast", TINY)
+    monkeypatch.setattr(weights, "shipped", lambda: {weights.DEFAULT: path})
 
 
 @pytest.fixture

@@ -5,8 +5,9 @@ from __future__ import annotations
 import pytest
 from pytestqt.qtbot import QtBot
 
-from napari_i2ipr.config import Config
+from napari_i2ipr.config import Config, Refinement
 from napari_i2ipr.plugin import form
+from napari_i2ipr.plugin.section import SectionForm
 
 
 def test_choices_come_from_the_type() -> None:
@@ -15,9 +16,10 @@ def test_choices_come_from_the_type() -> None:
 
 
 def test_words_name_fields_and_choices_that_exist() -> None:
-    assert set(form.LABELS) <= set(Config.model_fields)
+    assert set(form.LABELS) <= set(Config.model_fields) | set(Refinement.model_fields)
     for name, value in form.WORDS:
-        assert value in [choice for _, choice in form.choices(Config, name)]
+        model = Config if name in Config.model_fields else Refinement
+        assert value in [choice for _, choice in form.choices(model, name)]
 
 
 @pytest.mark.usefixtures("qtbot")
@@ -26,6 +28,27 @@ def test_field(name: str) -> None:
     widget = form.field(Config, name)
     assert widget.value == Config.model_fields[name].default
     assert widget.tooltip == Config.model_fields[name].description
+
+
+@pytest.mark.usefixtures("qtbot")
+@pytest.mark.parametrize("name", Refinement.model_fields)
+def test_every_field_of_the_refinement(name: str) -> None:
+    widget = form.field(Refinement, name)
+    assert widget.value == Refinement.model_fields[name].default
+    assert widget.tooltip == Refinement.model_fields[name].description
+
+
+def test_section(qtbot: QtBot) -> None:
+    section = SectionForm(Refinement, "How to refine")
+    qtbot.addWidget(section)
+    assert Refinement(**section.values) == Refinement()
+    wanted = Refinement(enabled=False, weights="a.safetensors", sampler="indi", steps=7, views=8, fallback="never")
+    section.show_values(wanted)
+    assert Refinement(**section.values) == wanted
+    assert section.switch.native.text() == "Refine"
+    section.set_usable(usable=True)
+    assert section.isEnabled()
+    assert not section.folded.isEnabled()
 
 
 def test_ranges(qtbot: QtBot) -> None:

@@ -127,6 +127,19 @@ def test_complex_result(result: Reconstruction) -> None:
     np.testing.assert_array_equal(phase.translate, amplitude.translate)
 
 
+@pytest.mark.parametrize("is_complex", [False, True], ids=["real", "complex"])
+def test_classical_mean_is_there_and_hidden(result: Reconstruction, is_complex: bool) -> None:
+    image = (result.image * np.exp(2j * result.image)).astype(np.complex64) if is_complex else result.image
+    layers = created(result_layers(replace(result, image=image, classical=image / 2), "p", 1))
+    classical = next(layer for layer in layers if layer.name == "#1 classical mean (p)")
+    assert [layer.visible for layer in layers] == [layer is not classical for layer in layers]
+    np.testing.assert_allclose(classical.data, np.abs(image / 2))
+    assert classical.contrast_limits == layers[-1].contrast_limits
+    np.testing.assert_array_equal(classical.translate, layers[-1].translate)
+    assert words_of(classical)["kind"] == "classical mean"
+    assert not is_pattern(classical)
+
+
 def test_stack(result: Reconstruction) -> None:
     several = replace(
         result,

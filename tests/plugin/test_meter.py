@@ -7,7 +7,7 @@ from itertools import count
 import pytest
 
 from napari_i2ipr.config import Config
-from napari_i2ipr.plugin.meter import Meter, image_iterations
+from napari_i2ipr.plugin.meter import EVALUATION, Meter, image_iterations, work
 from napari_i2ipr.progress import Event
 
 
@@ -17,6 +17,23 @@ def test_image_iterations() -> None:
     assert image_iterations(config) == 4 * (10 + 100 + 7)  # no more are kept than there are
     assert image_iterations(config.replace(members=3), 5) == 15 * 468
     assert image_iterations(config.replace(initialisation={"final": ""})) == 440
+
+
+def test_work_counts_the_refinement() -> None:
+    settings = {"n_starts": 4, "short": "HIO:10", "n_keep": 9, "long": "ER:100", "final": "ER:7"}
+    config = Config.from_preset("fast", initialisation=settings, members=3, refine={"views": 2, "steps": 5})
+    assert work(config, 2) == image_iterations(config, 2) + 2 * 3 * 2 * 5 * EVALUATION
+    assert work(config.replace(refine={"steps": 0})) > image_iterations(config)
+    for off in (config.replace(refine={"enabled": False}), config.replace(object="complex")):
+        assert work(off) == image_iterations(config)
+
+
+def test_the_refinement_has_its_share_of_the_bar() -> None:
+    for stage in ("refine", "pattern 1 of 2: refine"):
+        meter = Meter(100 + 4 * EVALUATION)
+        events = [Event("long run", 100, 100), *(Event(stage, done, 4) for done in (1, 2, 4))]
+        fractions = [meter.update(event).fraction for event in events]
+        assert fractions == pytest.approx([(100 + n * EVALUATION) / (100 + 4 * EVALUATION) for n in (0, 1, 2, 4)])
 
 
 def test_fraction_runs_through_all_stages() -> None:

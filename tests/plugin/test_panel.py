@@ -11,6 +11,7 @@ from napari_i2ipr.plugin.state import Progress, RunState, RunStatus
 def test_in_words() -> None:
     assert in_words(Progress("short run")) == "trying random starts"
     assert in_words(Progress("a new stage", 0.5, 0.1234, 7.2)) == "a new stage · misfit 0.123 · about 7 s left"
+    assert in_words(Progress("refine")) == "refining with the trained network"
     assert in_words(Progress("pattern 2 of 3: long run")) == "pattern 2 of 3: following the best starts"
 
 

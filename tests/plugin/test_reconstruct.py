@@ -9,6 +9,7 @@ import weakref
 from collections.abc import Callable
 from dataclasses import replace
 from importlib import import_module
+from pathlib import Path
 from time import perf_counter
 from typing import Any
 
@@ -18,7 +19,8 @@ from napari.layers import Labels, Shapes
 from pytestqt.qtbot import QtBot
 from qtpy.QtCore import QThreadPool, QTimer
 
-from napari_i2ipr.data import Measurement
+from napari_i2ipr.config import Refinement
+from napari_i2ipr.data import Measurement, Status
 from napari_i2ipr.plugin.layers import words_of
 from napari_i2ipr.plugin.state import RunState
 
@@ -56,7 +58,7 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     assert widget.runner.status.state is RunState.DONE, widget.runner.status.message
     assert widget.panel.run_button.isEnabled()
     names = [layer.name for layer in viewer.layers[2:]]
-    assert names == ["#1 uncertainty (small)", "#1 reconstruction (small)"]
+    assert names == ["#1 classical mean (small)", "#1 uncertainty (small)", "#1 reconstruction (small)"]
     for layer in viewer.layers[2:]:
         assert layer.data.shape == (20, 24)
         assert [str(unit) for unit in layer.units] == ["nanometer", "nanometer"]
@@ -66,11 +68,13 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
     assert words["provenance"]["config"]["preset"] == "fast"
     assert words["provenance"]["input"]["source"] == "test"
     assert "R-factor" in widget.panel.message.text()
+    assert "averaged and refined. Uncertainty: raw." in widget.panel.message.text()
+    assert words["scores"]["refined"] is True
 
     np.testing.assert_array_equal(pattern.data, before[0])
     np.testing.assert_array_equal(mask.data, before[1])
     assert (pattern.metadata, pattern.contrast_limits) == before[2:]
-    assert [layer.visible for layer in viewer.layers] == [False, False, True, True]
+    assert [layer.visible for layer in viewer.layers] == [False, False, False, True, True]
     assert (viewer.canvas.grid.enabled, viewer.canvas.grid.shape) == (True, (-1, 2))
     viewer.layers[-1].translate = (5, 7)
     np.testing.assert_array_equal(viewer.layers[-2].translate, (5, 7))
@@ -84,7 +88,7 @@ def test_second_run_is_the_same_and_adds_layers(qtbot: QtBot, open_widget: Opene
         widget.run()
         finish(qtbot, widget)
     assert viewer.layers[-1].name == "#2 reconstruction (small)"
-    np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers[-3].data)
+    np.testing.assert_array_equal(viewer.layers[-1].data, viewer.layers["#1 reconstruction (small)"].data)
     assert words_of(viewer.layers[-1])["provenance"]["config"]["seed"] == 7
 
 
@@ -220,6 +224,43 @@ def test_preset_brings_its_members(open_widget: Opened) -> None:
     _, widget = open_widget()
     widget.preset.value = "best"
     assert widget.members.value == 6
+
+
+def test_refinement_settings_reach_the_run(open_widget: Opened) -> None:
+    _, widget = open_widget()
+    assert widget.task().config.refine == Refinement()
+    for name, value in {"sampler": "indi", "steps": 7, "views": 8, "fallback": "never", "weights": "a.b"}.items():
+        widget.refine.fields[name].value = value
+    wanted = Refinement(sampler="indi", steps=7, views=8, fallback="never", weights="a.b")
+    assert widget.task().config.refine == wanted
+    widget.refine.switch.value = False
+    assert not widget.refine.folded.isEnabled()
+    assert not widget.task().config.refine.enabled
+    widget.object.value = "complex"
+    assert not widget.refine.isEnabled()
+    widget.object.value = "real"
+    assert widget.refine.isEnabled()
+    widget.refine.fields["weights"].value = ""
+    widget.run()
+    assert not widget.runner.status.running
+    assert "refine.weights" in widget.panel.message.text()
+
+
+@pytest.mark.usefixtures("tiny")
+def test_out_of_domain_is_a_warning(qtbot: QtBot, open_widget: Opened, make_weights: Callable[..., Path]) -> None:
+    from napari.utils.notifications import notification_manager
+
+    viewer, widget = open_widget()
+    widget.refine.fields["weights"].value = str(make_weights(max_chi_ratio=1e-6))
+    widget.run()
+    finish(qtbot, widget)
+    assert widget.runner.status.state is RunState.DONE, widget.runner.status.message
+    assert words_of(viewer.layers[-1])["status"] == "OUT_OF_DOMAIN"
+    said = notification_manager.records[-1]
+    assert (said.severity.value, said.message) == ("warning", f"T{Status.OUT_OF_DOMAIN.value[1:]}.")
+    text = widget.panel.message.text()
+    assert "candidates averaged. Uncertainty: spread of candidates." in text
+    assert "the classical mean is returned" in text
 
 
 def longest_silence(qtbot: QtBot, seconds: float) -> float:

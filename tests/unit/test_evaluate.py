@@ -121,6 +121,15 @@ def test_uncertainty_scores() -> None:
     assert scores["zero_uncertainty"] == 0
 
 
+def test_the_calibrated_interval_is_the_one_that_is_scored() -> None:
+    truth = picture((64, 64)).astype(np.float32)
+    found = result(truth + 1.0, (128, 128), half_box((128, 128)), 0.5)
+    scores = evaluate(found, truth)
+    assert (scores["half_width_90"], scores["coverage_90"]) == (1.645, 0)
+    scores = evaluate(replace(found, interval_scales={"0.5": 0.1, "0.9": 2.5}), truth)
+    assert (scores["half_width_90"], scores["coverage_90"]) == (2.5, 1)
+
+
 def test_pixels_without_uncertainty() -> None:
     truth = picture((64, 64))
     frame, box = (128, 128), half_box((128, 128))

@@ -14,6 +14,8 @@ from napari_i2ipr.cli.evaluate import evaluate
 from napari_i2ipr.cli.info import info
 from napari_i2ipr.cli.reconstruct import reconstruct
 from napari_i2ipr.cli.simulate import simulate
+from napari_i2ipr.cli.train import train
+from napari_i2ipr.cli.weights import weights
 from napari_i2ipr.version import program_version
 
 app = typer.Typer(
@@ -27,8 +29,9 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (reconstruct, simulate, evaluate, info, config, demo, doctor):
+for command in (reconstruct, simulate, evaluate, info, config, train, demo, doctor):
     app.command()(command)
+app.add_typer(weights)
 
 
 def _print_version(wanted: bool) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -54,12 +55,31 @@ def demo(
     scores = score(result, truth)
     _draw(figure, pattern, result, truth, scores)
     starts = settings.members * settings.initialisation.n_starts
-    typer.echo(f"Reconstructed it from {starts} random starts and averaged the best, which were brought to one")
-    typer.echo("orientation without knowing the picture:\n")
+    typer.echo(f"Reconstructed it from {starts} random starts, brought the best to one orientation without knowing the")
+    typer.echo(f"picture, averaged them{_what_refinement_did(result)}:\n")
     print_table(_report.in_words(result))
     typer.echo("\nCompared with the picture, up to what an intensity cannot tell (orientation and place):\n")
     print_table(evaluate.score_rows(scores))
+    if result.scores.get("refined"):
+        typer.echo("\nWhat the refinement brought:\n")
+        print_table({"classical mean": _quality(score(classical_mean(result), truth)), "refined": _quality(scores)})
     typer.echo(f"\nWritten to {output}: {', '.join(FILES)}")
+
+
+def _what_refinement_did(result: Reconstruction) -> str:
+    """The end of the sentence that says how the image was made."""
+    if result.scores.get("refined"):
+        return ", and refined them with a trained network that keeps to the pattern"
+    return "; the learned refinement did not suit the pattern, so the mean is the result"
+
+
+def _quality(scores: dict[str, Any]) -> str:
+    return f"PSNR {number(scores['psnr'])} dB, SSIM {number(scores['ssim'], 3)}"
+
+
+def classical_mean(result: Reconstruction) -> Reconstruction:
+    """A refined result with the classical mean in the place of its image."""
+    return result if result.classical is None else replace(result, image=result.classical)
 
 
 def _make_folder(folder: Path) -> None:

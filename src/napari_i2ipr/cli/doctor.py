@@ -24,9 +24,20 @@ def doctor() -> None:
         **{name: _version(name) or "missing: install napari-i2ipr again" for name in (*LIBRARIES, "fabio")},
         **_devices(),
         **_windows(),
-        "weights": "none yet: the learned refinement is not in this version",
+        "weights": _weights(),
     }
     print_table(rows)
+
+
+def _weights() -> str:
+    """The shipped weights of the learned refinement and their sizes."""
+    from napari_i2ipr.refine.weights import DEFAULT, shipped
+
+    found = [
+        f"{name} ({path.stat().st_size / 1e6:.1f} MB{', the default' if name == DEFAULT else ''})"
+        for name, path in shipped().items()
+    ]
+    return ", ".join(found) or "none shipped: install napari-i2ipr again, or give a file with --weights"
 
 
 def _version(distribution: str) -> str | None:

@@ -47,7 +47,8 @@ def score_rows(scores: dict[str, Any]) -> dict[str, str]:
         "SSIM": f"{number(scores['ssim'], 3)}, {number(scores['ssim_flip_only'], 3)} with the flip only",
         "undone": undone,
         "compared": f"{scores['compared']}s, full scale {number(scores['data_range'])}, no intensity fitted",
-        "90 % interval": f"holds the truth in {_percent(scores['coverage_90'])} of the pixels (90 % is right)",
+        "90 % interval": f"holds the truth in {_percent(scores['coverage_90'])} of the pixels (90 % is right); "
+        f"{number(scores['half_width_90'])} standard deviations either way",
         "mean z^2": f"{number(scores['mean_z2'])} (1 is right: error as large as the uncertainty says)",
         "Spearman": f"{number(scores['spearman'], 3)} (1: the uncertainty ranks the errors)",
         "uncertainty": scores["uncertainty_kind"],

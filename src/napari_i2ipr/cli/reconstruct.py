@@ -7,7 +7,7 @@ import sys
 import warnings
 from dataclasses import replace
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
@@ -18,7 +18,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.config import Config
     from napari_i2ipr.data import Measurement, Reconstruction
 
-_DATA, _SETTINGS, _OUTPUT = "The data", "Settings", "Output"
+_DATA, _SETTINGS, _REFINE, _OUTPUT = "The data", "Settings", "Learned refinement", "Output"
 
 Pattern = Annotated[
     str, typer.Argument(metavar="PATTERN", help="Pattern or stack: CXI, HDF5 (file.h5::/path), TIFF...")
@@ -44,9 +44,28 @@ Members = Annotated[
 Seed = Annotated[int | None, typer.Option("--seed", help="Fixes every random number.", rich_help_panel=_SETTINGS)]
 NoRefine = Annotated[
     bool,
+    typer.Option("--no-refine", help="The classical mean, without the learned refinement.", rich_help_panel=_REFINE),
+]
+Weights = Annotated[
+    str | None,
     typer.Option(
-        "--no-refine", help="Without the learned refinement (this version has none).", rich_help_panel=_SETTINGS
+        "--weights", metavar="NAME|FILE", help="Shipped weights, or a .safetensors file.", rich_help_panel=_REFINE
     ),
+]
+Sampler = Annotated[
+    str | None, typer.Option("--sampler", metavar="evolving|indi", help="How it refines.", rich_help_panel=_REFINE)
+]
+Steps = Annotated[
+    int | None,
+    typer.Option("--steps", metavar="N", help="Network evaluations; 0: the weights' own.", rich_help_panel=_REFINE),
+]
+Views = Annotated[
+    int | None,
+    typer.Option("--views", metavar="N", help="Flips and turns that are averaged, 1 to 8.", rich_help_panel=_REFINE),
+]
+NoFallback = Annotated[
+    bool,
+    typer.Option("--no-fallback", help="The refined image even where it fits the data badly.", rich_help_panel=_REFINE),
 ]
 Device = Annotated[str, typer.Option("--device", help="auto, cpu, cuda, cuda:1, mps.", rich_help_panel=_SETTINGS)]
 IsAmplitude = Annotated[
@@ -102,7 +121,12 @@ def reconstruct(
     schedule: Schedule = None,
     members: Members = None,
     seed: Seed = None,
-    no_refine: NoRefine = False,  # noqa: ARG001 - a setting as soon as there is something to refine with
+    no_refine: NoRefine = False,
+    weights: Weights = None,
+    sampler: Sampler = None,
+    steps: Steps = None,
+    views: Views = None,
+    no_fallback: NoFallback = False,
     device: Device = "auto",
     amplitude: IsAmplitude = None,
     center: Center = None,
@@ -131,6 +155,7 @@ def reconstruct(
         object="complex" if complex_ else None,
         support=support if support in _pattern.SUPPORT_WORDS else None,
         keep_candidates=candidates or None,
+        refine=_refine_changes(no_refine, no_fallback, weights=weights, sampler=sampler, steps=steps, views=views),
     )
     options = _pattern.PatternOptions(
         support, mask, invert_mask, allow_masked, amplitude, _pattern.parse_center(center)
@@ -144,7 +169,12 @@ def reconstruct(
     io.write(result, output, overwrite=overwrite)
     if figure is not None:
         draw(figure, measurement, result)
-    if json:
+    _say(result, pattern, output, as_json=json)
+
+
+def _say(result: Reconstruction, pattern: str, output: Path, *, as_json: bool) -> None:
+    """Report a result that is written; a run that was stopped ends with the exit code of that."""
+    if as_json:
         _terminal.print_json(_report.summary(result, output))
     else:
         typer.echo(f"reconstructed {pattern} into {output}")
@@ -152,6 +182,16 @@ def reconstruct(
     if result.status.name == "CANCELLED":
         typer.echo(f"stopped early; the best estimate so far is in {output}", err=True)
         raise typer.Exit(CancelledError.exit_code)
+
+
+def _refine_changes(off: bool, no_fallback: bool, **options: str | int | None) -> dict[str, Any] | None:
+    """What the options change in the section ``refine``; None for nothing."""
+    changes: dict[str, Any] = {name: value for name, value in options.items() if value is not None}
+    if off:
+        changes["enabled"] = False
+    if no_fallback:
+        changes["fallback"] = "never"
+    return changes or None
 
 
 def run(measurement: Measurement, settings: Config, device: str, notes: tuple[str, ...] = ()) -> Reconstruction:

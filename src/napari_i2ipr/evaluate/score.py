@@ -40,7 +40,8 @@ def evaluate(reconstruction: Reconstruction, truth: NDArray[Any]) -> dict[str, A
         ``psnr`` (dB) and ``ssim`` after flip and shift; ``psnr_flip_only`` and ``ssim_flip_only`` after the flip
         alone, as most of the literature counts; ``coverage_90``, ``mean_z2``, ``spearman`` of the uncertainty, over
         the pixels that both boxes hold; ``zero_uncertainty``, the share of these without any; ``flipped`` and
-        ``shift_px``, what was undone; ``compared``, ``data_range`` and ``uncertainty_kind``. For complex objects
+        ``shift_px``, what was undone; ``compared``, ``data_range``, ``uncertainty_kind`` and ``half_width_90``, the
+        standard deviations either way of the 90 % interval: as calibrated, else 1.645. For complex objects
         also ``global_phase_rad`` and ``complex_error``, ``||truth - reconstruction|| / ||truth||`` with its phase.
         For a stack all numbers are means, and ``items`` and ``mean`` are added; an item that was not
         reconstructed has NaN and does not count.
@@ -55,15 +56,13 @@ def evaluate(reconstruction: Reconstruction, truth: NDArray[Any]) -> dict[str, A
     truths = _one_for_each(np.asarray(truth), lead)
     images = reconstruction.image.reshape((-1, *reconstruction.image.shape[-2:]))
     spreads = reconstruction.uncertainty.reshape((-1, *reconstruction.uncertainty.shape[-2:]))
-    items = [
-        _item(images[i], spreads[i], truths[i % len(truths)], reconstruction.box, reconstruction.frame_shape)
-        for i in range(n_items)
-    ]
+    items = [_item(reconstruction, images[i], spreads[i], truths[i % len(truths)]) for i in range(n_items)]
     complex_ = np.iscomplexobj(images) or np.iscomplexobj(truths)
     common = {
         "compared": "amplitude" if complex_ else "value",
         "data_range": float(np.mean([data_range(one) for one in truths])),
         "uncertainty_kind": reconstruction.uncertainty_kind,
+        "half_width_90": _half_width(reconstruction),
     }
     if not lead:
         return {**items[0], **common}
@@ -92,10 +91,14 @@ def _one_for_each(truth: NDArray[Any], lead: tuple[int, ...]) -> NDArray[Any]:
     return truths
 
 
-def _item(
-    image: NDArray[Any], spread: NDArray[Any], truth: NDArray[Any], box: align.Box, frame_shape: tuple[int, int]
-) -> dict[str, Any]:
-    """Scores of one image against one truth."""
+def _half_width(result: Reconstruction) -> float:
+    """Of the 90 % interval, in standard deviations: as calibrated, else that of normal errors."""
+    return result.interval_scales.get("0.9", coverage.Z_90)
+
+
+def _item(result: Reconstruction, image: NDArray[Any], spread: NDArray[Any], truth: NDArray[Any]) -> dict[str, Any]:
+    """Scores of one image of a reconstruction against one truth."""
+    box, frame_shape = result.box, result.frame_shape
     truth = truth if truth.dtype.kind in "uifc" else truth.astype(np.float32)
     full_scale = data_range(truth)
     turned = align.register(image, box, truth, frame_shape, shifts=False)
@@ -114,7 +117,7 @@ def _item(
         "ssim": metrics.ssim(known, moved_image, full_scale),
         "psnr_flip_only": metrics.psnr(known, turned_image, full_scale),
         "ssim_flip_only": metrics.ssim(known, turned_image, full_scale),
-        "coverage_90": coverage.coverage_90(error, sigma),
+        "coverage_90": coverage.coverage_90(error, sigma, _half_width(result)),
         "mean_z2": coverage.mean_z2(error, sigma),
         "spearman": coverage.spearman(error, sigma),
         "zero_uncertainty": float(np.mean(sigma <= 0)) if sigma.size else math.nan,

@@ -123,6 +123,7 @@ def reconstruction_plain(result: Reconstruction) -> dict[str, Any]:
         **header("reconstruction"),
         "status": result.status.name,
         "uncertainty_kind": result.uncertainty_kind,
+        "interval_scales": plain(result.interval_scales),
         "box": plain(result.box),
         "frame_shape": plain(result.frame_shape),
         "lead_shape": plain(np.shape(result.image)[:-2]),
@@ -135,9 +136,11 @@ def reconstruction_plain(result: Reconstruction) -> dict[str, Any]:
 
 
 def reconstruction_from(
-    found: Mapping[str, Any], image: Any, uncertainty: Any, candidate_images: Any = None
+    found: Mapping[str, Any], image: Any, uncertainty: Any, candidate_images: Any = None, classical: Any = None
 ) -> Reconstruction:
     """Reconstruction of its dictionary and arrays; in scores and candidates None is NaN again.
+
+    Files from before there was a refinement hold neither a classical mean nor scales of intervals.
 
     Raises
     ------
@@ -156,6 +159,8 @@ def reconstruction_from(
         frame_shape=(frame_y, frame_x),
         status=Status[found["status"]],
         uncertainty_kind=str(found["uncertainty_kind"]),
+        interval_scales={str(level): float(scale) for level, scale in found.get("interval_scales", {}).items()},
+        classical=None if classical is None else classical.reshape((*lead, *classical.shape[-2:])),
         scores=_with_nan(dict(found["scores"])),
         candidates=[_candidate(row) for row in found["candidates"]],
         candidate_images=candidate_images,

@@ -20,11 +20,16 @@ if TYPE_CHECKING:
     from napari_i2ipr.data import Reconstruction
 
 
+_EXTRA = ("candidate_images", "classical")
+"""Arrays that CXI has no place for."""
+
+
 def write(result: Reconstruction, path: Path) -> None:
     """Write a reconstruction.
 
     ``image_1`` holds ``data``, ``data_error`` (standard deviation), ``mask`` (pixels that are not finite),
     ``data_space``, ``data_type``, ``image_size`` (x, y in metres, when known) and ``is_fft_shifted`` (0).
+    The classical mean and the candidates lie in our own group as ``classical`` and ``candidate_images``.
 
     Parameters
     ----------
@@ -64,8 +69,10 @@ def write(result: Reconstruction, path: Path) -> None:
         shown["data"] = h5py.SoftLink(f"/{IMAGE}/data")
         file["entry_1"].attrs["default"] = "image_1"
         extra = write_words(file, words)
-        if result.candidate_images is not None:
-            extra.create_dataset("candidate_images", data=native(result.candidate_images), compression="gzip")
+        for name in _EXTRA:
+            array = getattr(result, name)
+            if array is not None:
+                extra.create_dataset(name, data=native(array), compression="gzip")
 
 
 def read(path: Path) -> Reconstruction:
@@ -85,12 +92,12 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         words = read_words(group, "reconstruction", path)
-        images = group.get("candidate_images")
+        extra = {name: native(group[name][()]) for name in _EXTRA if name in group}
         return _attrs.reconstruction_from(
             words,
             native(file[f"{IMAGE}/data"][()]),
             native(file[f"{IMAGE}/data_error"][()]),
-            None if images is None else native(images[()]),
+            **extra,
         )
 
 

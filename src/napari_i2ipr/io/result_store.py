@@ -1,7 +1,8 @@
 """Reconstructions as a zarr v3 group of OME-Zarr 0.5 images.
 
 ``reconstruction/0`` is the object itself (float32 or complex64), ``uncertainty/0`` its standard
-deviation, ``candidates/0`` the aligned candidates when there are any. A complex object has the images
+deviation, ``classical/0`` the classical mean where the object was refined or could have been, and
+``candidates/0`` the aligned candidates when there are any. A complex object has the images
 ``amplitude`` and ``phase`` beside it, which viewers can show. Everything else lies in the root's
 attributes under ``napari_i2ipr``. The root is a bioformats2raw layout, so that programs which know
 nothing of us find the images.
@@ -54,6 +55,8 @@ def write(result: Reconstruction, path: Path) -> None:
         images["amplitude"] = np.abs(result.image)
         images["phase"] = np.angle(result.image)
     images["uncertainty"] = np.asarray(result.uncertainty)
+    if result.classical is not None:
+        images["classical"] = np.asarray(result.classical)
     if result.candidate_images is not None:
         images["candidates"] = np.asarray(result.candidate_images)
     shown = [name for name, array in images.items() if not np.iscomplexobj(array)]
@@ -88,9 +91,9 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         _attrs.check_header(words, "reconstruction", str(path))
-        candidates = _array(root, "candidates") if "candidates" in root else None
+        candidates, classical = (_array(root, name) if name in root else None for name in ("candidates", "classical"))
         return _attrs.reconstruction_from(
-            words, _array(root, "reconstruction"), _array(root, "uncertainty"), candidates
+            words, _array(root, "reconstruction"), _array(root, "uncertainty"), candidates, classical
         )
 
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import TYPE_CHECKING, Any, Literal, get_args, get_origin
 
-from magicgui.widgets import ComboBox, SpinBox
+from magicgui.widgets import CheckBox, ComboBox, LineEdit, SpinBox
 
 if TYPE_CHECKING:
     from magicgui.widgets.bases import ValueWidget
@@ -12,17 +12,27 @@ if TYPE_CHECKING:
     from qtpy.QtWidgets import QComboBox
 
 LABELS = {
+    "enabled": "Refine",
+    "fallback": "If it fits badly",
     "members": "Candidate sets",
     "object": "Object",
     "preset": "Preset",
+    "sampler": "Sampler",
     "seed": "Random seed",
+    "steps": "Network steps",
     "support": "Object lies in",
+    "views": "Flips and turns",
+    "weights": "Weights",
 }
 """Plain words for fields, where the name itself is not plain enough."""
 
 WORDS = {
     ("support", "half"): "central half",
     ("support", "auto"): "auto outline",
+    ("sampler", "evolving"): "evolving replicas",
+    ("sampler", "indi"): "InDI, as in the paper",
+    ("fallback", "auto"): "take the classical mean",
+    ("fallback", "never"): "take it all the same",
 }
 """Plain words for choices: (field, choice) -> words."""
 
@@ -48,7 +58,7 @@ def choices(model: type[BaseModel], name: str) -> list[tuple[str, str]]:
 
 
 def field(model: type[BaseModel], name: str) -> ValueWidget[Any]:
-    """A widget for an integer or a choice of a settings model, with its range, default and tooltip.
+    """A widget for a switch, an integer, a text or a choice of a settings model, with range, default and tooltip.
 
     Parameters
     ----------
@@ -60,9 +70,13 @@ def field(model: type[BaseModel], name: str) -> ValueWidget[Any]:
     info = model.model_fields[name]
     common: dict[str, Any] = {"name": name, "label": label(name), "value": info.default}
     widget: ValueWidget[Any]
-    if info.annotation is int:
+    if info.annotation is bool:
+        widget = CheckBox(**common)
+    elif info.annotation is int:
         least, most = _range(info.metadata)
         widget = SpinBox(min=least, max=most, **common)
+    elif info.annotation is str:
+        widget = LineEdit(**common)
     else:
         widget = ComboBox(choices=choices(model, name), **common)
         shrinkable(widget)

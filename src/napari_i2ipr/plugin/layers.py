@@ -170,8 +170,8 @@ def result_layers(result: Reconstruction, source: str, run: int | None = None) -
     Returns
     -------
     list of tuple
-        Layer data: candidates where they were kept (hidden), uncertainty, phase (complex objects), and
-        reconstruction or amplitude.
+        Layer data: candidates where they were kept and the classical mean where there is one (both hidden),
+        uncertainty, phase (complex objects), and reconstruction or amplitude.
     """
     grid = ObjectGrid.of(result)
     lead = tuple(result.axes[:-2])
@@ -191,10 +191,13 @@ def result_layers(result: Reconstruction, source: str, run: int | None = None) -
     main = "amplitude" if np.iscomplexobj(image) else "reconstruction"
     contrast = seen(size, 99.9, from_zero=bool(np.nanmin(size) >= 0))
     layers: list[LayerData] = []
-    if result.candidate_images is not None:
-        stack = np.asarray(result.candidate_images)
-        stack = np.abs(stack) if np.iscomplexobj(stack) else stack
-        layers.append(layer(stack, "candidates", (*lead, "candidate"), colormap="gray", visible=False, **contrast))
+    for data, kind, axes in (
+        (result.candidate_images, "candidates", (*lead, "candidate")),
+        (result.classical, "classical mean", lead),
+    ):
+        if data is not None:
+            shown = np.abs(data) if np.iscomplexobj(data) else np.asarray(data)
+            layers.append(layer(shown, kind, axes, colormap="gray", visible=False, **contrast))
     deviation = np.asarray(result.uncertainty)
     layers.append(layer(deviation, "uncertainty", colormap="magma", **seen(deviation, 99)))
     if np.iscomplexobj(image):

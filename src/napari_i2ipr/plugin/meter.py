@@ -8,11 +8,18 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from napari_i2ipr.plugin.state import Progress
+from napari_i2ipr.refine.indi import Sampling
 from napari_i2ipr.solvers.recipe import total_iterations
 
 if TYPE_CHECKING:
     from napari_i2ipr.config import Config
     from napari_i2ipr.progress import Event
+
+REFINE = "refine"
+"""Stage of the learned refinement, which counts evaluations of the network."""
+
+EVALUATION = 100
+"""What one of them takes, in image-iterations: the shipped network on one CPU core, objects of 256 x 256 px."""
 
 _TRUSTED = 0.02
 """Share of the run after which a time to its end is told."""
@@ -35,13 +42,21 @@ def image_iterations(config: Config, n_frames: int = 1) -> int:
     return n_frames * config.members * one_set
 
 
+def work(config: Config, n_frames: int = 1) -> int:
+    """All that a run will do at most, in the time of one image-iteration; parameters as for `image_iterations`."""
+    settings, evaluations = config.refine, 0
+    if settings.enabled and config.object == "real":
+        evaluations = n_frames * config.members * settings.views * (settings.steps or Sampling().steps)
+    return image_iterations(config, n_frames) + EVALUATION * evaluations
+
+
 class Meter:
     """Sums the stages of a run, each of which counts from zero.
 
     Parameters
     ----------
     total : int
-        Work of all stages, see `image_iterations`.
+        Work of all stages, see `work`.
     clock : callable
         Seconds, monotonic.
     """
@@ -66,11 +81,12 @@ class Meter:
         Progress
             The whole run as of now.
         """
+        cost = EVALUATION if event.stage.rpartition(": ")[2] == REFINE else 1
         with self._lock:
-            if event.stage != self._stage or event.done < self._done:
+            if event.stage != self._stage or cost * event.done < self._done:
                 self._before += self._stage_total
                 self._stage, self._best = event.stage, None
-            self._done, self._stage_total = event.done, event.total
+            self._done, self._stage_total = cost * event.done, cost * event.total
             if event.score is not None and (self._best is None or event.score < self._best):
                 self._best = event.score
             fraction = min((self._before + self._done) / self._total, 1.0)

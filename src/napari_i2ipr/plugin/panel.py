@@ -21,6 +21,7 @@ STAGES = {
     "long run": "following the best starts",
     "final run": "improving them from their mean",
     "align": "aligning and averaging",
+    "refine": "refining with the trained network",
     "stopping": "stopping",
 }
 """Plain words for the stages of the engine."""

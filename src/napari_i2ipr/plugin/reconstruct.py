@@ -10,11 +10,12 @@ from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
 from napari.layers import Image, Labels, Layer, Shapes
-from napari.utils.notifications import show_error
+from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Config
+from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Config, Refinement
+from napari_i2ipr.data import Status
 from napari_i2ipr.errors import I2IPRError, InputError
 from napari_i2ipr.plugin import form
 from napari_i2ipr.plugin.layers import (
@@ -28,6 +29,7 @@ from napari_i2ipr.plugin.layers import (
 )
 from napari_i2ipr.plugin.panel import Link, RunPanel, connect, disconnect
 from napari_i2ipr.plugin.regions import labels_of, support_of
+from napari_i2ipr.plugin.section import SectionForm
 from napari_i2ipr.plugin.worker import ReconstructTask, Runner, sentence
 
 if TYPE_CHECKING:
@@ -79,6 +81,7 @@ class ReconstructWidget(QWidget):
         self.preset.tooltip = "How much work to spend on a better result; the default suits most patterns."
         self.members = form.field(Config, "members")
         self.seed = form.field(Config, "seed")
+        self.refine = SectionForm(Refinement, "How to refine")
         devices = ["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"]
         self.device = ComboBox(choices=devices, value="auto", label="Compute on")
         self.device.tooltip = "auto takes a graphics card (cuda) where there is one, otherwise the processor (cpu)."
@@ -106,6 +109,7 @@ class ReconstructWidget(QWidget):
             name = QLabel(widget.label)
             name.setToolTip(widget.tooltip or "")
             rows.addRow(name, widget.native)
+        rows.addRow(self.refine)
         rows.addRow(self.side_by_side.native)
         outer = QVBoxLayout(self)
         outer.addLayout(rows)
@@ -124,6 +128,8 @@ class ReconstructWidget(QWidget):
             (layers.renamed, self.refresh),
             (self.pattern.changed, self._on_pattern),
             (self.preset.changed, self._on_preset),
+            (self.object.changed, self._on_refine),
+            (self.refine.switch.changed, self._on_refine),
             (self.panel.run_button.clicked, self.run),
             (self.panel.cancel_button.clicked, self.cancel),
             (self.runner.delivered, self._on_result),
@@ -189,7 +195,13 @@ class ReconstructWidget(QWidget):
         self.panel.set_ready(ready=self.pattern.value is not None)
 
     def _on_preset(self, preset: str) -> None:
-        self.members.value = Config.from_preset(preset).members
+        config = Config.from_preset(preset)
+        self.members.value = config.members
+        self.refine.show_values(config.refine)
+
+    def _on_refine(self, _value: Any = None) -> None:
+        """Only real objects are refined."""
+        self.refine.set_usable(usable=self.object.value == "real")
 
     # -- running --------------------------------------------------------------------------------------
 
@@ -221,6 +233,7 @@ class ReconstructWidget(QWidget):
 
     def _config(self) -> Config:
         changes = {name: getattr(self, name).value for name in ("object", "members", "seed")}
+        changes["refine"] = self.refine.values
         if isinstance(self.support.value, str) and self.support.value != _FILE:
             changes["support"] = self.support.value
         return Config.from_preset(self.preset.value, **changes)
@@ -272,6 +285,8 @@ class ReconstructWidget(QWidget):
     def _report(self, result: Reconstruction) -> None:
         notes = [f"{note[:1].upper()}{note[1:]}." for note in map(str, result.provenance.get("notes", ()))]
         self.runner.status.message = "\n".join([self.runner.status.message + _scores_in_words(result), *notes])
+        if result.status is Status.OUT_OF_DOMAIN:
+            show_warning(f"{result.status.value[:1].upper()}{result.status.value[1:]}.")
 
     def _on_failed(self, said: str) -> None:
         self._source = ("", None)
@@ -283,9 +298,13 @@ def _scores_in_words(result: Reconstruction) -> str:
     score = result.scores.get("r_factor")
     if score is None:
         return ""
+    kind = f" Uncertainty: {result.uncertainty_kind}."
     if "items" in result.scores:
-        return f" R-factor {score:.3f} on the average of {len(result.scores['items'])} patterns."
-    return f" R-factor {score:.3f}, {sum(row.weight > 0 for row in result.candidates)} candidates averaged."
+        items = result.scores["items"]
+        refined = sum(bool(item.get("refined")) for item in items)
+        return f" R-factor {score:.3f} on the average of {len(items)} patterns, {refined} of them refined.{kind}"
+    done = "averaged and refined" if result.scores.get("refined") else "averaged"
+    return f" R-factor {score:.3f}, {sum(row.weight > 0 for row in result.candidates)} candidates {done}.{kind}"
 
 
 def _renew(box: ComboBox) -> None:

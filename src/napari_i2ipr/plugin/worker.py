@@ -28,7 +28,7 @@ from superqt.utils._qthreading import WorkerBaseSignals
 from napari_i2ipr.data import Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, I2IPRError
 from napari_i2ipr.plugin.layers import in_memory
-from napari_i2ipr.plugin.meter import Meter, image_iterations
+from napari_i2ipr.plugin.meter import Meter, work
 from napari_i2ipr.plugin.state import Progress, RunState, RunStatus
 from napari_i2ipr.progress import Cancel, Event
 
@@ -140,7 +140,7 @@ class ReconstructTask:
         config = self.config
         if config.compute.threads == 0:  # one core stays with the window
             config = config.replace(compute={"threads": max(available_cores() - 1, 1)})
-        meter = Meter(image_iterations(config, self.measurement.n_frames))
+        meter = Meter(work(config, self.measurement.n_frames))
 
         def on_event(event: Event) -> None:
             on_progress(meter.update(event))

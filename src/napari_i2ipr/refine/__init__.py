@@ -1,0 +1,1 @@
+"""The learned half of I2I-PR: restoration network, data consistency, sampler, ensemble, uncertainty."""
