@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import csv
 import hashlib
 import io
 import os
@@ -15,14 +14,13 @@ from typing import TYPE_CHECKING
 import numpy as np
 from PIL import Image
 
+from napari_i2ipr.train.images import validation_files
+
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 SIDE = 256
 """Side of the images in pixels; frames are twice as large."""
-
-VALIDATION = Path(__file__).with_name("validation.csv")
-"""The split of the training images that is never trained on, natural and microscopy in turn."""
 
 
 @dataclass(frozen=True)
@@ -51,18 +49,17 @@ def grey(data: bytes) -> NDArray[np.uint8]:
 
 def validation_cases(data: Path, first: int, count: int) -> list[Case]:
     """`count` images of the validation split from position `first` on, checked against their hashes."""
-    with VALIDATION.open(newline="") as file:
-        rows = list(csv.DictReader(file))[first : first + count]
+    rows = list(validation_files().items())[first : first + count]
     cases = []
-    for row in rows:
-        tar, name = row["file"].split(":")
+    for file, digest in rows:
+        tar, name = file.split(":")
         with tarfile.open(data / "train" / tar) as archive:
             member = archive.extractfile(name)
             if member is None:
-                sys.exit(f"error: {row['file']} is not a file")
+                sys.exit(f"error: {file} is not a file")
             content = member.read()
-        if hashlib.sha256(content).hexdigest() != row["sha256"]:
-            sys.exit(f"error: {row['file']} is not the file that was listed")
+        if hashlib.sha256(content).hexdigest() != digest:
+            sys.exit(f"error: {file} is not the file that was listed")
         cases.append(Case(name, tar.removesuffix(".tar"), grey(content)))
     return cases
 

@@ -76,7 +76,9 @@ def run(variants: dict[str, str], data: Path, limit: int | None) -> None:
                     if (name, settings, case.name, f"{alpha:g}") in done:
                         continue
                     values = yaml.safe_load(settings)
-                    record = measure(name, settings, Config.from_dict(values), case, alpha)
+                    record = measure(
+                        name, settings, Config.from_dict(values | {"refine": {"enabled": False}}), case, alpha
+                    )
                     writer.writerow(record)
                     file.flush()
                     print(name, case.name, alpha, record["psnr"], record["seconds"], flush=True)

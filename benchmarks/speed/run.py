@@ -2,7 +2,8 @@
 
 One HIO iteration of a 512 x 512 frame against (a) the textbook loop - complex transform, angle and
 polar form, real part, boolean-index updates - and (b) the floor, a bare ``rfft2`` + ``irfft2`` pair,
-for one image and for ten (an image a thread). Then the peak memory of whole reconstructions, each in
+for one image and for ten (an image a thread). Then the parts of the refinement with the shipped weights,
+and the peak memory of whole reconstructions, each in
 a process of its own. Writes a Markdown table to standard output, or to ``--out FILE``.
 """
 
@@ -22,12 +23,15 @@ from typing import TYPE_CHECKING
 import torch
 
 from napari_i2ipr.physics.fourier import FourierPair
+from napari_i2ipr.physics.problem import Problem
 from napari_i2ipr.physics.projections import Constraints
 from napari_i2ipr.solvers._run import available_cores, each, iterate
 from napari_i2ipr.solvers.recipe import parse_schedule
 
 if TYPE_CHECKING:
     from collections.abc import Callable
+
+    from napari_i2ipr.refine.sampler import Known, Model
 
 ROUNDS = 5
 """Every figure is the median of so many rounds; the contestants take turns within a round."""
@@ -120,7 +124,9 @@ def memory_child(n: int) -> None:
     from napari_i2ipr import Config, reconstruct, simulate
 
     image = np.random.default_rng(0).random((n // 2, n // 2), np.float32)
-    config = Config().replace(initialisation={"n_starts": 10, "n_keep": 10, "short": "HIO:5", "long": "HIO:15"})
+    config = Config().replace(
+        initialisation={"n_starts": 10, "n_keep": 10, "short": "HIO:5", "long": "HIO:15"}, refine={"enabled": False}
+    )
     reconstruct(simulate(image), config)
     print(json.dumps(resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024))
 
@@ -129,6 +135,57 @@ def peak_mib(n: int) -> float:
     """Peak host memory of a reconstruction in a fresh process, torch included."""
     command = [sys.executable, str(Path(__file__).resolve()), "--memory-child", str(n)]
     return float(json.loads(subprocess.run(command, check=True, capture_output=True, text=True).stdout))
+
+
+def evaluation_gflop(model: Model, known: Known, x: torch.Tensor) -> float:
+    """Floating-point operations of one evaluation of the network, 1e9."""
+    from torch.utils.flop_counter import FlopCounterMode
+
+    from napari_i2ipr.refine.sampler import denoise
+
+    with FlopCounterMode(display=False) as counter:
+        denoise(model, x, known, 1.0)
+    return float(counter.get_total_flops() / 1e9)
+
+
+def refinement_table() -> list[str]:
+    """The parts of the refinement with the shipped weights, 256 x 256 px objects, ten candidates."""
+    from napari_i2ipr.physics.support import half_box
+    from napari_i2ipr.refine.consistency import Measured
+    from napari_i2ipr.refine.ensemble import reduced_precision
+    from napari_i2ipr.refine.sampler import Known, denoise, evolving, typical
+    from napari_i2ipr.refine.weights import load
+
+    used = load()
+    model, steps = used.model, used.card.sampling.steps
+    candidates = torch.rand(1, 10, 256, 256)
+    intensity = torch.rand(1, 512, 512)
+    measured = Measured.of(Problem.build(intensity, torch.ones(1, 512, 512, dtype=torch.bool), half_box((512, 512))))
+    x = typical(candidates, model.spec.replicas)
+    with torch.inference_mode():
+        known = Known(model, candidates, measured)
+    count, gflop = sum(p.numel() for p in model.parameters()), evaluation_gflop(model, known, x)
+    lines = [
+        f"Refinement, weights {used.sha256[:12]}: {count / 1e6:.1f} M parameters, {gflop:.0f} GFLOP an evaluation;",
+        "256 x 256 px objects, 10 candidates.",
+        "",
+        "| precision | candidates encoded ms | evaluation ms | data consistency ms | member, T = " + f"{steps} ms |",
+        "|---|---|---|---|---|",
+    ]
+    for wanted in (True, False):
+        with reduced_precision(torch.device("cpu"), wanted=wanted):
+            name = "bfloat16" if torch.is_autocast_enabled("cpu") else "float32"
+            t = race(
+                {
+                    "encode": lambda: model.network.encode(candidates),
+                    "evaluate": lambda: denoise(model, x, known, 1.0),
+                    "consistency": lambda: model.consistency(x, measured, 1.0),
+                    "member": lambda: evolving(model, candidates, measured, steps),
+                },
+                1,
+            )
+        lines.append(f"| {name} | " + " | ".join(f"{value:.0f}" for value in t.values()) + " |")
+    return lines
 
 
 def table(iterations: int) -> str:
@@ -151,6 +208,7 @@ def table(iterations: int) -> str:
             f"| {k} | {t['textbook']:.2f} | {floor:.2f} | {threaded:.2f} | {t['ours']:.2f} | "
             f"{t['textbook'] / t['ours']:.1f} | {t['ours'] / floor:.2f} | {t['ours'] / threaded:.2f} |"
         )
+    lines += ["", *refinement_table()]
     lines += ["", "| frame, 10 candidates | peak memory MiB |", "|---|---|"]
     lines += [f"| {n} x {n} | {peak_mib(n):.0f} |" for n in (512, 2048)]
     return "\n".join(lines) + "\n"
