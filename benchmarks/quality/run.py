@@ -27,6 +27,7 @@ from report import RECORDS, append, done, write_report
 
 from napari_i2ipr import Config, simulate
 from napari_i2ipr.evaluate import align, coverage, evaluate
+from napari_i2ipr.evaluate.curves import save_calibration_curve
 from napari_i2ipr.pipeline import Initial, as_problem, candidate_set, complete
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.refine import weights
@@ -44,6 +45,13 @@ LEVELS = (0.5, 0.68, 0.8, 0.9, 0.95)
 """Levels at which coverage is counted."""
 
 
+DEFAULT, CURVE_ALPHA = "one set, default", 3.0
+"""Row and noise level of the calibration curve."""
+
+CURVE = Path(__file__).parents[2] / "docs" / "calibration.png"
+"""Drawn by a run that adds to the repository's own records."""
+
+
 @dataclass(frozen=True)
 class Row:
     """One way of reconstructing."""
@@ -56,7 +64,7 @@ ROWS = (
     Row("paper preset, mean of 10", Config.from_preset("paper", refine={"enabled": False})),
     Row("classical (balanced)", Config(refine={"enabled": False})),
     Row("one set, T = 1", Config(refine={"steps": 1})),
-    Row("one set, default", Config()),
+    Row(DEFAULT, Config()),
     Row("ensemble of 6", Config(members=3)),
     Row("ensemble of 24", Config(members=12)),
 )
@@ -66,7 +74,7 @@ PLAN: dict[str, dict[float, int | None]] = {
     "paper preset, mean of 10": {3.0: None, 2.0: 8, 4.0: 8},
     "classical (balanced)": {3.0: None, 2.0: 8, 4.0: 8},
     "one set, T = 1": {3.0: None, 2.0: 8, 4.0: 8},
-    "one set, default": {3.0: None, 2.0: 8, 4.0: 8},
+    DEFAULT: {3.0: None, 2.0: 8, 4.0: 8},
     "ensemble of 6": {3.0: 8},
     "ensemble of 24": {3.0: 4},
 }
@@ -143,6 +151,10 @@ def score(case: Case, alpha: float, row: Row, cache: Path) -> dict[str, Any]:
     scores = evaluate(result, case.image)
     error, sigma, image = compared(result, case.image)
     scales = result.interval_scales
+    if row.name == DEFAULT and alpha == CURVE_ALPHA and scales:
+        file = pixels_file(cache, case, weights.load().sha256)
+        file.parent.mkdir(parents=True, exist_ok=True)
+        np.savez(file, sigma=sigma.astype(np.float16), error=error.astype(np.float16))
     return {
         **{name: scores[name] for name in ("psnr", "ssim", "psnr_flip_only", "ssim_flip_only")},
         "ms_ssim": ms_ssim(image, case.image),
@@ -159,6 +171,22 @@ def score(case: Case, alpha: float, row: Row, cache: Path) -> dict[str, Any]:
         "status": result.status.name,
         "seconds": seconds,
     }
+
+
+def pixels_file(cache: Path, case: Case, used: str) -> Path:
+    """Where error and uncertainty of the default row at alpha 3 are kept for the curve."""
+    return cache / "pixels" / used[:12] / f"{case.name.replace('/', '-')}.npz"
+
+
+def draw(files: list[Path]) -> None:
+    """The calibration curve of the images whose pixels are kept."""
+    kept = [np.load(file) for file in files if file.exists()]
+    if kept:
+        title = f"{len(kept)} test images, alpha 3, one candidate set; grey values of 255"
+        sigma, error = ([one[name].astype(np.float64) for one in kept] for name in ("sigma", "error"))
+        calibration = weights.load().card.calibration
+        if calibration is not None:
+            save_calibration_curve(CURVE, sigma, error, calibration.scales, title=title)
 
 
 def compared(
@@ -223,6 +251,8 @@ def main() -> None:
             append(options.records, {**key, **scores})
             print(row.name, case.name, alpha, f"{scores['psnr']:.2f} dB", flush=True)
     write_report(options.records, used)
+    if options.records == RECORDS:
+        draw([pixels_file(options.cache, case, used) for case in test_cases(data, SETS, None)])
 
 
 if __name__ == "__main__":

@@ -91,7 +91,8 @@ def reconstruct(
     stays unknowable.
     """
     where = _device(device)
-    memory.check(measurement.frame_shape, config.initialisation.n_starts, where, config.compute.memory_fraction)
+    n_starts, fraction = config.initialisation.n_starts, config.compute.memory_fraction
+    memory.check(measurement.frame_shape, n_starts, where, fraction, refined=config.refine.enabled)
     with _memory_errors():
         weights = weights_used(config)  # weights that are not there are found out before the work
         parts = _frames(measurement, config, where, on_event, cancel)

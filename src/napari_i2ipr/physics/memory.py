@@ -15,10 +15,14 @@ _FRAMES_PER_WORKER = 8
 _FRAMES_SHARED = 12
 """float32 frames of the measurement, masks and both constraint sets."""
 
+_FRAMES_REFINED = 56
+"""float32 frames that the network's maps of one member take at most, measured with the shipped weights."""
 
-def needed_bytes(frame_shape: tuple[int, int], n_starts: int, workers: int = 2) -> int:
-    """Estimate of the bytes that one measurement takes on the device."""
+
+def needed_bytes(frame_shape: tuple[int, int], n_starts: int, workers: int = 2, *, refined: bool = False) -> int:
+    """Estimate of the bytes that one measurement takes on the device: solvers first, then the network."""
     frames = _FRAMES_PER_START * n_starts + _FRAMES_PER_WORKER * workers + _FRAMES_SHARED
+    frames = max(frames, _FRAMES_REFINED) if refined else frames
     return int(4 * frames * frame_shape[0] * frame_shape[1])
 
 
@@ -31,7 +35,9 @@ def free_bytes(device: torch.device) -> int:
     return int(psutil.virtual_memory().available)
 
 
-def check(frame_shape: tuple[int, int], n_starts: int, device: torch.device, fraction: float) -> None:
+def check(
+    frame_shape: tuple[int, int], n_starts: int, device: torch.device, fraction: float, *, refined: bool = False
+) -> None:
     """Refuse work that needs more than `fraction` of the free memory.
 
     Raises
@@ -39,7 +45,7 @@ def check(frame_shape: tuple[int, int], n_starts: int, device: torch.device, fra
     OutOfMemoryError
         With what is needed and what is free.
     """
-    needed, free = needed_bytes(frame_shape, n_starts), free_bytes(device)
+    needed, free = needed_bytes(frame_shape, n_starts, refined=refined), free_bytes(device)
     if needed > fraction * free:
         raise OutOfMemoryError(
             f"work of {needed / 2**30:.1f} GiB ({frame_shape[0]} x {frame_shape[1]} px, {n_starts} starts)",

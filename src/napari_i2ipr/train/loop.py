@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 import torch
 
-from napari_i2ipr.errors import ConfigError, FormatError
+from napari_i2ipr.errors import ConfigError, FormatError, I2IPRError
 from napari_i2ipr.refine.ensemble import reduced_precision
 from napari_i2ipr.refine.indi import times
 from napari_i2ipr.refine.networks._base import typical
@@ -173,7 +173,11 @@ class Trainer:
                 images, log_variance = denoise(state.model, z, known, t)
             value = loss(images.float(), log_variance.float(), batch.truth)
             if not bool(torch.isfinite(value)):
-                raise FloatingPointError(f"the loss is {float(value)} at stage {state.stage}, batch {state.number}")
+                raise I2IPRError(
+                    f"a loss of {float(value.detach())} at stage {state.stage + 1}, batch {state.number}",
+                    expected="a number",
+                    do="lower the stage's rate, and run it again to go on from the last checkpoint",
+                )
             state.optimiser.zero_grad(set_to_none=True)
             value.backward()  # type: ignore[no-untyped-call]
             torch.nn.utils.clip_grad_norm_(state.model.parameters(), self.recipe.clip)

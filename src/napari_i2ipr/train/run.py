@@ -52,30 +52,26 @@ def train(
         What to do.
     data : Path
         Folder with the recipe's sources.
-    folder : Path
-        Checkpoint, curve and weights go here.
-    cache : Path, optional
-        Candidate sets are kept here; in `folder` by default.
+    folder, cache : Path
+        Where results go, and where candidate sets are kept (in `folder` by default).
     device : str
-        Where to train; on a GPU the candidate sets are made there too.
+        Where to train and, on a GPU, to make the candidate sets.
     processes : int
         Candidate sets made at a time on a CPU.
     say : callable
         Told a line at every checkpoint.
     cancel : Cancel, optional
-        Set it to stop after the batch that is under way.
+        Set it to stop after the batch under way.
 
     Returns
     -------
     Path
-        The weights, ``NAME.safetensors``, with ``NAME.md`` beside them, the model card.
+        The weights, ``NAME.safetensors``; the model card ``NAME.md`` lies beside them.
 
     Raises
     ------
-    InputError, ConfigError
-        When the data or an earlier checkpoint do not fit the recipe.
-    CancelledError
-        When stopped; the checkpoint is written.
+    I2IPRError
+        When data or checkpoint do not fit the recipe; when stopped (the checkpoint is written).
     """
     where = torch.device(device)
     to_train, held_back = pictures(data, recipe.sources, _largest(recipe))
@@ -93,11 +89,15 @@ def train(
     path = folder / f"{recipe.name}.safetensors"
     files.save(state.averaged, _card(recipe, state, to_train, where), path)
     if recipe.calibration:
-        to_fit = [one for spec in recipe.calibration for one in maker.sets(spec, held_back, whole=True)]
-        calibrate(path, to_fit, say)
-    save_training_curve(folder / "curve.png", state.curve)
-    path.with_suffix(".md").write_text(card_text(files.read_card(path)))
+        calibrate(path, [one for spec in recipe.calibration for one in maker.sets(spec, held_back, whole=True)], say)
+    _leave(folder, path, state)
     return path
+
+
+def _leave(folder: Path, weights: Path, state: State) -> None:
+    """The curve and the model card, for people."""
+    save_training_curve(folder / "curve.png", state.curve)
+    weights.with_suffix(".md").write_text(card_text(files.read_card(weights)), encoding="utf-8")
 
 
 def _largest(recipe: Recipe) -> int:
