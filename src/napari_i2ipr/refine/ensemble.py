@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
+from torch.nn import functional
 
 from napari_i2ipr.errors import CancelledError
 from napari_i2ipr.progress import Event
@@ -23,6 +24,10 @@ if TYPE_CHECKING:
     from napari_i2ipr.refine.sampler import Model
 
 
+SMOOTH_PX = 5
+"""Side of the square over which the members' variance is averaged."""
+
+
 @dataclass(frozen=True)
 class Refined:
     """The ensemble's outcome for one pattern, normalised units.
@@ -33,7 +38,7 @@ class Refined:
         Mean of the members ``(h, w)``, within the constraints.
     variance : Tensor
         Raw variance ``(h, w)``: the members' mean expected squared error plus their variance
-        (the mixture of Lakshminarayanan et al. 2017).
+        (the mixture of Lakshminarayanan et al. 2017), the latter smoothed over `SMOOTH_PX` pixels.
     members : Tensor
         ``(M, h, w)``.
     """
@@ -97,7 +102,13 @@ def refine(
                 images.append(problem.constrain(image.float()))
                 variances.append(variance.float())
     members = torch.cat(images)
-    return Refined(members.mean(0), torch.cat(variances).mean(0) + members.var(0, correction=0), members)
+    between = _smooth(members.var(0, correction=0))
+    return Refined(members.mean(0), torch.cat(variances).mean(0) + between, members)
+
+
+def _smooth(variance: Tensor) -> Tensor:
+    """Mean over a small square: the variance of a few members is a noisy number at a single pixel."""
+    return functional.avg_pool2d(variance[None], SMOOTH_PX, 1, SMOOTH_PX // 2, count_include_pad=False)[0]
 
 
 def _batches(sets: Sequence[Tensor], *, together: bool) -> list[Tensor]:

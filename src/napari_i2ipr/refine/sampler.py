@@ -21,6 +21,9 @@ if TYPE_CHECKING:
 
     OnStep = Callable[[int, int], None]
 
+LOG_VARIANCES = (-14.0, 1.0)
+"""Expected squared errors are kept between these, natural logarithm, mean square of the image one."""
+
 TYPICAL_NOISE = 0.03
 """Noise level that the network is told where it is unknown, normalised units."""
 
@@ -94,6 +97,11 @@ def denoise(model: Model | Viewed, images: Tensor, known: Known, time: float) ->
     return replicas.float(), log_variance.float()
 
 
+def expected_error(log_variance: Tensor) -> Tensor:
+    """The squared error that the network expects, ``(B, h, w)``, kept to `LOG_VARIANCES`."""
+    return log_variance[:, 0].clamp(*LOG_VARIANCES).exp()
+
+
 def evolving(
     model: Model | Viewed, candidates: Tensor, measured: Measured, steps: int, on_step: OnStep | None = None
 ) -> tuple[Tensor, Tensor]:
@@ -127,7 +135,7 @@ def evolving(
         x, log_variance = denoise(model, z, known, t)
         if on_step is not None:
             on_step(step + 1, steps)
-    return x.mean(1), log_variance[:, 0].exp()
+    return x.mean(1), expected_error(log_variance)
 
 
 def indi(
@@ -146,7 +154,7 @@ def indi(
         x = share * model.consistency(z, measured, t) + (1 - share) * x
         if on_step is not None:
             on_step(step + 1, steps)
-    return x.mean(1), log_variance[:, 0].exp()
+    return x.mean(1), expected_error(log_variance)
 
 
 SAMPLERS = {"evolving": evolving, "indi": indi}

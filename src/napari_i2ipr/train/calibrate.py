@@ -95,18 +95,22 @@ def calibrated(seen: Sequence[Seen]) -> tuple[Calibration, float, dict[str, Any]
 def _cross_validated(seen: Sequence[Seen]) -> dict[str, float]:
     from napari_i2ipr.evaluate.coverage import spearman
 
-    coverage, z2, ranks = [], [], []
+    coverage, z2, ranks, all_errors, all_sigmas = [], [], [], [], []
     for fit, check in ((seen[::2], seen[1::2]), (seen[1::2], seen[::2])):
         calibration = Calibration.fit([s.raw for s in fit], [s.squared_error for s in fit])
         for one in check:
             variance = calibration.variance(one.raw)
             coverage.append(float(np.mean(one.squared_error <= calibration.scales["0.9"] ** 2 * variance)))
             z2.append(float(np.mean(one.squared_error / variance)))
+            all_errors.append(np.sqrt(one.squared_error))
+            all_sigmas.append(np.sqrt(variance))
             ranks.append(spearman(np.sqrt(one.squared_error), np.sqrt(variance)))
+    errors, sigmas = (np.concatenate([values.ravel()[::17] for values in many]) for many in (all_errors, all_sigmas))
     worst = np.sort(coverage)[: max(len(coverage) // 10, 1)]
     return {
         "coverage_90": float(np.mean(coverage)),
         "coverage_90_worst_tenth": float(worst.mean()),
         "mean_z2": float(np.mean(z2)),
-        "spearman": float(np.mean(ranks)),
+        "spearman_within_images": float(np.mean(ranks)),
+        "spearman_of_all_pixels": spearman(errors, sigmas),
     }
