@@ -25,6 +25,7 @@ from napari_i2ipr.refine.networks import NetworkSpec
 from napari_i2ipr.refine.sampler import turn
 from napari_i2ipr.refine.weights import Card, save
 from napari_i2ipr.train import images, synthetic
+from napari_i2ipr.train.calibrate import accepted
 from napari_i2ipr.train.candidates import CandidateSet, make_sets
 from napari_i2ipr.train.data import Batch, Sets, _spectral_view, batch_of, random_numbers, synthetic_batch
 from napari_i2ipr.train.images import HELD_BACK, Picture, pictures
@@ -661,3 +662,11 @@ def test_validation_of_a_perfect_model(tmp_path: Path, monkeypatch: pytest.Monke
     error = np.mean((one.scale * (one.images.astype(np.float32).mean(0) - one.truth.astype(np.float32))) ** 2)
     assert before == pytest.approx(10 * np.log10(255**2 / error), abs=0.01)
     assert after == pytest.approx(20 * np.log10(255), abs=0.01), "one grey level off"
+
+
+def test_the_accepted_chi_ratio_is_the_conformal_quantile() -> None:
+    """Of 199 images the second largest is the limit: 2 of 200 places lie above it, 1 %."""
+    ratios = [1 + i / 1000 for i in range(199)]
+    assert accepted(list(reversed(ratios))) == ratios[197]
+    assert accepted(ratios[:104]) == ratios[103]
+    assert accepted(ratios[:20]) == ratios[19]

@@ -26,8 +26,8 @@ if TYPE_CHECKING:
 PEAK = 255.0
 """Range of the images, for PSNR."""
 
-FALL_BACK = 0.99
-"""Share of the validation images whose chi ratio is accepted."""
+ACCEPTED = 0.99
+"""Share of new images of the validation images' kind whose chi ratio is to be accepted."""
 
 
 @dataclass(frozen=True)
@@ -78,7 +78,7 @@ def calibrated(seen: Sequence[Seen]) -> tuple[Calibration, float, dict[str, Any]
     the other, both ways.
     """
     calibration = Calibration.fit([s.raw for s in seen], [s.squared_error for s in seen])
-    limit = float(np.quantile([s.chi_ratio for s in seen], FALL_BACK, method="higher"))
+    limit = accepted([s.chi_ratio for s in seen])
     gains = np.array([s.psnr - s.psnr_before for s in seen])
     metrics: dict[str, Any] = {
         "images": len(seen),
@@ -90,6 +90,16 @@ def calibrated(seen: Sequence[Seen]) -> tuple[Calibration, float, dict[str, Any]
     if len(seen) >= 2 * MIN_IMAGES:
         metrics |= _cross_validated(seen)
     return calibration, limit, {k: round(v, 4) if isinstance(v, float) else v for k, v in metrics.items()}
+
+
+def accepted(ratios: Sequence[float]) -> float:
+    """The chi ratio that a new image exceeds with a probability of at most ``1 - ACCEPTED``.
+
+    The conformal quantile, the ``ceil((n + 1) ACCEPTED)``-th smallest of n; with fewer than 99 images
+    the largest, which promises less.
+    """
+    rank = min(math.ceil((len(ratios) + 1) * ACCEPTED), len(ratios))
+    return sorted(ratios)[rank - 1]
 
 
 def _cross_validated(seen: Sequence[Seen]) -> dict[str, float]:
