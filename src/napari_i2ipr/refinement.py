@@ -157,7 +157,7 @@ def _outside(
     *,
     fall_back: bool,
 ) -> Outcome:
-    """What is returned where the refined image fits the data worse than 1 % of images like the validation ones."""
+    """What is returned where the refined image fits the data worse than all but 1 % of images do."""
     how = f"the refined image fits the data {scores['chi_ratio']:.3g} times as badly as the classical mean"
     usual = f"at most {scores['chi_ratio_limit']:.3g} is usual for the images the refinement was trained on"
     if fall_back:
