@@ -61,6 +61,8 @@ def save_calibration_curve(
     title : str
         Above both panels.
     """
+    from matplotlib.ticker import LogLocator, NullFormatter, StrMethodFormatter
+
     figure, (left, right) = _axes(2)
     s, e = (np.concatenate([np.ravel(a) for a in many]) for many in (sigma, error))
     parts = np.array_split(np.argsort(s), BINS)
@@ -69,6 +71,10 @@ def save_calibration_curve(
     ends = [min(said + made), max(said + made)]
     left.loglog(ends, ends, "k--", label="calibrated")
     left.loglog(said, made, "o-", label=f"{BINS} bins of equal size")
+    for axis in (left.xaxis, left.yaxis):
+        axis.set_major_locator(LogLocator(subs=(1.0, 2.0, 5.0)))
+        axis.set_major_formatter(StrMethodFormatter("{x:g}"))
+        axis.set_minor_formatter(NullFormatter())
     left.set(xlabel="root mean squared uncertainty", ylabel="root mean squared error")
     left.legend()
     levels = [float(level) for level in scales]
