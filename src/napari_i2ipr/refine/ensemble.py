@@ -95,7 +95,7 @@ def refine(
     on_step = _counter(len(batches) * len(chosen) * sampling.steps, on_event, cancel)
     sampler = SAMPLERS[sampling.sampler]
     images, variances = [], []
-    with torch.inference_mode(), _threads(threads), reduced_precision(device, wanted=bfloat16):
+    with torch.inference_mode(), torch_threads(threads), reduced_precision(device, wanted=bfloat16):
         for candidates in batches:
             for view in chosen:
                 image, variance = sampler(Viewed(model, view), candidates, measured, sampling.steps, on_step)
@@ -152,7 +152,7 @@ def _cpu_has(name: str) -> bool:
 
 
 @contextmanager
-def _threads(count: int) -> Iterator[None]:
+def torch_threads(count: int) -> Iterator[None]:
     """So many of torch's threads for a while; 0 leaves them."""
     before = torch.get_num_threads()
     torch.set_num_threads(count or before)

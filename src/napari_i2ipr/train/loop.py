@@ -13,7 +13,7 @@ import numpy as np
 import torch
 
 from napari_i2ipr.errors import ConfigError, FormatError, I2IPRError
-from napari_i2ipr.refine.ensemble import reduced_precision
+from napari_i2ipr.refine.ensemble import reduced_precision, torch_threads
 from napari_i2ipr.refine.indi import times
 from napari_i2ipr.refine.networks._base import typical
 from napari_i2ipr.refine.sampler import Known, Model, denoise, evolving
@@ -140,6 +140,10 @@ class Trainer:
 
     def run(self, on_line: Callable[[str], None] | None = None, cancel: Cancel | None = None) -> None:
         """Train to the end of the recipe, or to a stop; either way the checkpoint is written."""
+        with torch_threads(self.recipe.threads):
+            self._stages(on_line, cancel)
+
+    def _stages(self, on_line: Callable[[str], None] | None, cancel: Cancel | None) -> None:
         state, recipe = self.state, self.recipe
         while state.stage < len(recipe.stages):
             stage = recipe.stages[state.stage]

@@ -70,6 +70,7 @@ class Recipe(_Section):
     stages: tuple[Stage, ...] = Field(min_length=1)
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights.")
     clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
+    threads: int = Field(0, ge=0, le=1024, description="Threads on a CPU; 0 takes all cores.")
     bfloat16: bool = Field(True, description="Convolutions in bfloat16 where the processor has it.")
     checkpoint: int = Field(100, ge=1, description="Batches from one checkpoint and validation to the next.")
     validation: SetsSpec = Field(description="Sets of the validation images, looked at with every checkpoint.")
