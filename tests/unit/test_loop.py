@@ -20,18 +20,6 @@ from napari_i2ipr.solvers.recipe import Stage, parse_schedule
 FRAME = (33, 40)
 
 
-class After(Cancel):
-    """Set once it has been looked at so many times."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks = looks
-
-    def is_set(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-
 @dataclass(frozen=True)
 class Breaks(Method):
     """HIO until step `at`, which leaves NaN in the images where `which` says so."""
@@ -117,28 +105,32 @@ def test_the_residual_is_the_misfit_over_the_pixels_that_pull(make_problem: Call
         torch.testing.assert_close(chi(constraints, 0 * images), torch.ones(2, 1))
 
 
-def test_a_stop_before_the_first_iteration_gives_a_finite_image(constraints: Any, start: torch.Tensor) -> None:
-    outcome = iterate(constraints, parse_schedule("HIO:250"), start.clone(), cancel=After(0))
+def test_a_stop_before_the_first_iteration_gives_a_finite_image(
+    constraints: Any, start: torch.Tensor, after: Callable[[int], Cancel]
+) -> None:
+    outcome = iterate(constraints, parse_schedule("HIO:250"), start.clone(), cancel=after(0))
     assert (outcome.iterations, outcome.status) == (0, Status.CANCELLED)
     assert torch.isfinite(outcome.image).all()
 
 
-def test_a_stop_keeps_the_best_so_far(constraints: Any, start: torch.Tensor) -> None:
+def test_a_stop_keeps_the_best_so_far(constraints: Any, start: torch.Tensor, after: Callable[[int], Cancel]) -> None:
     residuals: list[float] = []
     outcome = iterate(
         constraints,
         parse_schedule("HIO:1000"),
         start.clone(),
         on_check=lambda _, r: residuals.append(float(r)),
-        cancel=After(950),
+        cancel=after(950),
     )
     assert (outcome.iterations, outcome.status) == (950, Status.CANCELLED)
     assert len(residuals) == 9
     assert float(chi(constraints, outcome.image)) == pytest.approx(min(residuals), rel=1e-5)
 
 
-def test_a_stop_before_the_first_check_keeps_the_work_done(constraints: Any, start: torch.Tensor) -> None:
-    stopped = iterate(constraints, parse_schedule("HIO:90"), start.clone(), cancel=After(60))
+def test_a_stop_before_the_first_check_keeps_the_work_done(
+    constraints: Any, start: torch.Tensor, after: Callable[[int], Cancel]
+) -> None:
+    stopped = iterate(constraints, parse_schedule("HIO:90"), start.clone(), cancel=after(60))
     assert (stopped.iterations, stopped.status) == (60, Status.CANCELLED)
     ended = iterate(constraints, parse_schedule("HIO:60"), start.clone())
     assert torch.equal(stopped.image, ended.image)

@@ -23,18 +23,6 @@ FRAME = (33, 40)
 SETTINGS = MultiStart(6, 4, parse_schedule("HIO:20"), parse_schedule("HIO:150 ER+acc:50"), threads=1)
 
 
-class After(Cancel):
-    """Set once it has been looked at so many times."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks = looks
-
-    def is_set(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-
 @dataclasses.dataclass(frozen=True)
 class Breaks(Method):
     """HIO whose step `at` leaves NaN."""
@@ -283,14 +271,14 @@ def test_the_energy_outside_is_a_share(make_problem: Callable[..., Any]) -> None
     assert work._outside(work.all[0], blurred) == pytest.approx(1 - float(inside), abs=1e-5)
 
 
-def stopped(problem: Problem, looks: int, **changes: Any) -> Candidates:
+def stopped(problem: Problem, cancel: Cancel, **changes: Any) -> Candidates:
     settings = dataclasses.replace(SETTINGS, n_starts=1, n_keep=1, **changes)
-    return initialise(problem, settings, seed=0, cancel=After(looks))
+    return initialise(problem, settings, seed=0, cancel=cancel)
 
 
 @pytest.mark.parametrize("looks", [5, 19, 20])
-def test_a_stop_in_the_short_run_keeps_its_estimate(noisy: Problem, looks: int) -> None:
-    found = stopped(noisy, looks)
+def test_a_stop_in_the_short_run_keeps_its_estimate(noisy: Problem, looks: int, after: Callable[[int], Cancel]) -> None:
+    found = stopped(noisy, after(looks))
     assert found.status == (("CANCELLED",),)
     assert int(found.iterations[0, 0]) == int(found.spent[0]) == looks
     held = noisy.constraints(hold_out=True, one=0)
@@ -299,20 +287,22 @@ def test_a_stop_in_the_short_run_keeps_its_estimate(noisy: Problem, looks: int) 
 
 
 @pytest.mark.parametrize("looks", [20 + 130, 20 + 450, 20 + 850])
-def test_a_stop_in_the_long_run_keeps_the_best_so_far(noisy: Problem, looks: int) -> None:
-    found = stopped(noisy, looks, long=parse_schedule("HIO:1000"))
+def test_a_stop_in_the_long_run_keeps_the_best_so_far(
+    noisy: Problem, looks: int, after: Callable[[int], Cancel]
+) -> None:
+    found = stopped(noisy, after(looks), long=parse_schedule("HIO:1000"))
     assert found.status == (("CANCELLED",),)
     assert int(found.iterations[0, 0]) == looks
     held = noisy.constraints(hold_out=True, one=0)
     run = multistart.iterate(held, SETTINGS.short, random_start(held, 0, 0, 0))
-    run = multistart.iterate(held, parse_schedule("HIO:900"), run.iterate, cancel=After(looks - 20))
+    run = multistart.iterate(held, parse_schedule("HIO:900"), run.iterate, cancel=after(looks - 20))
     assert run.status is Status.CANCELLED
     torch.testing.assert_close(found.images[0, 0], run.image)
 
 
-def test_the_numbers_of_a_stopped_start_belong_to_its_image(noisy: Problem) -> None:
+def test_the_numbers_of_a_stopped_start_belong_to_its_image(noisy: Problem, after: Callable[[int], Cancel]) -> None:
     for hold_out in (True, False):
-        found = stopped(noisy, 20 + 450, long=parse_schedule("HIO:1000"), hold_out=hold_out)
+        found = stopped(noisy, after(20 + 450), long=parse_schedule("HIO:1000"), hold_out=hold_out)
         modulus = noisy.pair.forward(noisy.constraints(hold_out=False, one=0).embed(found.images[0, 0])).abs()
         weight = noisy.pair.multiplicity() * noisy.measured[0, 0]
         amplitude = noisy.amplitude[0, 0]

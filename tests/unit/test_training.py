@@ -6,6 +6,7 @@ import csv
 import hashlib
 import io
 import tarfile
+from collections.abc import Callable
 from dataclasses import fields
 from pathlib import Path
 from typing import Any
@@ -479,18 +480,6 @@ def test_no_such_recipe_and_files_that_are_none(tmp_path: Path) -> None:
 # The loop
 
 
-class StopAfter(Cancel):
-    """Set after it was looked at so many times."""
-
-    def __init__(self, looks: int) -> None:
-        super().__init__()
-        self.looks = looks
-
-    def is_set(self) -> bool:
-        self.looks -= 1
-        return self.looks < 0
-
-
 SETS = [made_up(i) for i in range(4)]
 
 
@@ -523,13 +512,13 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Trainer:
 
 @pytest.mark.parametrize("stops", [(2,), (4,), (0, 3, 5)], ids=str)
 def test_a_training_that_was_stopped_ends_with_the_same_bits(
-    whole: Trainer, tmp_path: Path, stops: tuple[int, ...]
+    whole: Trainer, tmp_path: Path, stops: tuple[int, ...], after: Callable[[int], Cancel]
 ) -> None:
     """Between checkpoints, at the end of a stage, at the first batch; `stops` counts the finished batches."""
     done = 0
     for stop in stops:
         part = trainer(tmp_path)
-        part.run(cancel=StopAfter(stop - done))
+        part.run(cancel=after(stop - done))
         done = stop + 1
         assert part.state.seen < whole.state.seen
     rest = trainer(tmp_path)
@@ -593,16 +582,16 @@ CHANGES: dict[str, dict[str, Any]] = {
 
 
 @pytest.mark.parametrize("kind", CHANGES)
-def test_a_checkpoint_of_another_recipe(tmp_path: Path, kind: str) -> None:
+def test_a_checkpoint_of_another_recipe(tmp_path: Path, kind: str, after: Callable[[int], Cancel]) -> None:
     part = trainer(tmp_path)
-    part.run(cancel=StopAfter(6))
+    part.run(cancel=after(6))
     assert part.state.stage == 1
     with pytest.raises(ConfigError, match=r"checkpoint\.pt, a checkpoint of another recipe.*use another folder"):
         trainer(tmp_path, RECIPE.model_copy(update=CHANGES[kind]))
 
 
-def test_stages_that_had_not_begun_may_differ(tmp_path: Path) -> None:
-    trainer(tmp_path).run(cancel=StopAfter(1))
+def test_stages_that_had_not_begun_may_differ(tmp_path: Path, after: Callable[[int], Cancel]) -> None:
+    trainer(tmp_path).run(cancel=after(1))
     longer = RECIPE.model_copy(update={"stages": (SYNTHETIC, REAL.model_copy(update={"batches": 1}), REAL)})
     assert fingerprint(longer, 0) == fingerprint(RECIPE, 0)
     assert trainer(tmp_path, longer).state.number == 2
