@@ -180,7 +180,7 @@ def refinement_table() -> list[str]:
                     "encode": lambda: model.network.encode(candidates),
                     "evaluate": lambda: denoise(model, x, known, 1.0),
                     "consistency": lambda: model.consistency(x, measured, 1.0),
-                    "member": lambda: evolving(model, candidates, measured, steps),
+                    "member": lambda: evolving(model, candidates, measured, steps, last=used.card.sampling.last),
                 },
                 1,
             )

@@ -76,7 +76,7 @@ def refined(
         found = run(weights, problem, sets, config, on_event=on_event, cancel=cancel)
     except CancelledError:
         return replace(classical, scores={"refined": False}, status=Status.CANCELLED)
-    ratio = well_measured_chi(problem, found.image) / max(well_measured_chi(problem, classical.image), 1e-12)
+    ratio = misfit_ratio(problem, found.image, classical.image)
     limit = weights.card.max_chi_ratio
     r_factor, chi = problem.agreement(found.image)
     scores = {
@@ -108,7 +108,7 @@ def run(
 
     settings, own = config.refine, weights.card.sampling
     sampler = own.sampler if settings.sampler == "auto" else settings.sampler
-    sampling = Sampling(sampler=sampler, steps=settings.steps or own.steps)
+    sampling = Sampling(sampler=sampler, steps=settings.steps or own.steps, last=own.last)
     device = problem.amplitude.device
     model = weights.model if device.type == "cpu" else copy.deepcopy(weights.model).to(device)
     return refine(
@@ -124,10 +124,41 @@ def run(
     )
 
 
+def misfit_ratio(problem: Problem, image: Tensor, classical: Tensor) -> float:
+    """How much worse an image fits the data than the classical mean does and than noise explains.
+
+    ``chi(image) / max(chi(classical), chi of the noise)``, all over the well measured pixels: a classical
+    mean that has fitted the noise is no better than the noise allows.
+
+    Parameters
+    ----------
+    problem : Problem
+        One measurement.
+    image, classical : Tensor
+        ``(h, w)``, normalised units.
+    """
+    part = _well_measured(problem)
+    allowed = max(part.agreement(classical)[1], noise_chi(part), 1e-12)
+    return part.agreement(image)[1] / allowed
+
+
 def well_measured_chi(problem: Problem, image: Tensor) -> float:
     """Chi of an image ``(h, w)`` over the measured pixels whose ring has more signal than noise."""
-    part = replace(problem, measured=problem.measured & (problem.trust(1.0) > WELL_MEASURED))
-    return part.agreement(image)[1]
+    return _well_measured(problem).agreement(image)[1]
+
+
+def noise_chi(problem: Problem) -> float:
+    """Chi that the true object is expected to have, from the noise level alone; 0 where that is unknown."""
+    variance = float(problem.noise_variance[0])
+    if not variance > 0:
+        return 0.0
+    weight = problem.pair.multiplicity(problem.amplitude.device) * problem.measured[0, 0]
+    power = float((problem.amplitude[0, 0].square() * weight).sum())
+    return (variance * float(weight.sum()) / power) ** 0.5 if power > 0 else 0.0
+
+
+def _well_measured(problem: Problem) -> Problem:
+    return replace(problem, measured=problem.measured & (problem.trust(1.0) > WELL_MEASURED))
 
 
 def weights_used(config: Config) -> dict[str, str] | None:
@@ -158,7 +189,8 @@ def _outside(
     fall_back: bool,
 ) -> Outcome:
     """What is returned where the refined image fits the data worse than all but 1 % of images do."""
-    how = f"the refined image fits the data {scores['chi_ratio']:.3g} times as badly as the classical mean"
+    than = "the classical mean, or noise, does"
+    how = f"the refined image fits the data {scores['chi_ratio']:.3g} times as badly as {than}"
     usual = f"at most {scores['chi_ratio_limit']:.3g} is usual for the images the refinement was trained on"
     if fall_back:
         note = f"{how}; {usual}: the classical mean is returned"

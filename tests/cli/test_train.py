@@ -136,6 +136,7 @@ def test_the_card(trained: Path) -> None:
     assert read.card.name == "tiny"
     assert read.card.network == recipe.network
     assert read.card.sampling.steps == recipe.stages[-1].steps
+    assert read.card.sampling.last == 1 / recipe.stages[-1].steps
     facts = read.card.training
     assert facts["recipe"] == recipe.model_dump(mode="json")
     assert facts["samples"] == sum(stage.batches * stage.batch * stage.steps for stage in recipe.stages)

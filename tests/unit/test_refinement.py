@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import warnings
 from collections.abc import Callable
 from pathlib import Path
@@ -18,7 +19,7 @@ from napari_i2ipr.pipeline import reconstruct
 from napari_i2ipr.prepare import PREPARED, condition
 from napari_i2ipr.progress import Cancel, Event
 from napari_i2ipr.refine.uncertainty import Calibration
-from napari_i2ipr.refinement import Outcome, refined, run, well_measured_chi
+from napari_i2ipr.refinement import Outcome, misfit_ratio, noise_chi, refined, run, well_measured_chi
 
 MakeWeights = Callable[..., Path]
 
@@ -164,6 +165,32 @@ def test_the_ratio_is_the_one_of_the_well_measured_frequencies(
     image = truth[0, 0][problem.box]
     assert 0 < well_measured_chi(problem, image) < 0.3
     assert well_measured_chi(problem, image) < well_measured_chi(problem, torch.ones_like(image))
+
+
+def test_the_noise_alone_explains_the_misfit_of_the_truth(make_problem: Callable[..., Any]) -> None:
+    problem, truth = make_problem((65, 64), alpha=0.05)
+    expected = noise_chi(problem)
+    assert 0 < expected < 1
+    assert problem.agreement(truth[0, 0][problem.box])[1] == pytest.approx(expected, rel=0.1)
+    unknown = dataclasses.replace(problem, alpha=torch.full_like(problem.alpha, torch.nan))
+    assert noise_chi(unknown) == 0
+
+
+def test_a_classical_mean_that_fits_the_noise_is_no_better_than_the_noise_allows(
+    make_problem: Callable[..., Any],
+) -> None:
+    problem, truth = make_problem((65, 64), alpha=0.05)
+    image = truth[0, 0][problem.box]
+    worse = image * torch.linspace(0.5, 1.5, image.shape[-1])
+    assert misfit_ratio(problem, image, image) == pytest.approx(1, rel=0.1)
+    assert misfit_ratio(problem, image, worse) == pytest.approx(
+        well_measured_chi(problem, image) / well_measured_chi(problem, worse)
+    )
+    assert misfit_ratio(problem, worse, image) > 1
+    exact = dataclasses.replace(problem, alpha=torch.zeros_like(problem.alpha))
+    assert misfit_ratio(exact, worse, image) == pytest.approx(
+        well_measured_chi(exact, worse) / well_measured_chi(exact, image)
+    )
 
 
 def test_frames_of_a_stack_fall_back_one_by_one(make_weights: MakeWeights) -> None:

@@ -75,7 +75,9 @@ def test_the_views_are_eight() -> None:
 
 def test_times() -> None:
     assert times(1) == (1.0,)
-    assert times(4) == (1.0, 0.75, 0.5, 0.25)
+    assert times(4) == times(4, 0.25) == (1.0, 0.75, 0.5, 0.25)
+    assert times(3, 0.5) == (1.0, 0.75, 0.5)
+    assert times(1, 0.25) == (1.0,)
 
 
 @every_sampler
@@ -129,6 +131,19 @@ def test_evolving_ends_with_the_network_and_indi_with_the_data(make_problem: Mak
     image, variance = SAMPLERS["indi"](model, pool, measured, 1)
     torch.testing.assert_close(image, model.consistency(replicas, measured, 1.0).mean(1))
     torch.testing.assert_close(variance, log_variance[:, 0].exp())
+
+
+def test_two_steps_of_indi_with_a_last_time_of_its_own(make_problem: MakeProblem, model: Model) -> None:
+    """Steps d = 0.4 and 0.6 from the times 1 and 0.6, written out."""
+    problem, truth = make_problem((32, 32), alpha=0.05)
+    pool, measured = candidates(problem, truth), Measured.of(problem)
+    known = Known(model, pool, measured)
+    x = known.mean.expand(-1, 2, -1, -1)
+    z, _ = denoise(model, x, known, 1.0)
+    x = 0.4 * model.consistency(z, measured, 1.0) + 0.6 * x
+    z, _ = denoise(model, x, known, 0.6)
+    image, _ = SAMPLERS["indi"](model, pool, measured, 2, last=0.6)
+    torch.testing.assert_close(image, model.consistency(z, measured, 0.6).mean(1))
 
 
 def test_what_the_network_is_told(make_problem: MakeProblem, model: Model) -> None:

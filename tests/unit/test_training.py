@@ -22,6 +22,7 @@ from napari_i2ipr.errors import ConfigError, FormatError, I2IPRError, InputError
 from napari_i2ipr.physics.fourier import FourierPair, rings
 from napari_i2ipr.progress import Cancel
 from napari_i2ipr.refine.consistency import Measured
+from napari_i2ipr.refine.indi import Sampling, times
 from napari_i2ipr.refine.networks import NetworkSpec
 from napari_i2ipr.refine.sampler import turn
 from napari_i2ipr.refine.weights import Card, save
@@ -34,6 +35,7 @@ from napari_i2ipr.train.loop import CHECKPOINT, CURVE, CURVE_FILE, State, Traine
 from napari_i2ipr.train.loss import loss
 from napari_i2ipr.train.objects import KINDS, centre, draw, leaves
 from napari_i2ipr.train.recipe import Recipe, SetsSpec, Stage, built_in
+from napari_i2ipr.train.run import _sampling
 
 TINY = NetworkSpec(widths=(8, 16), blocks=(1, 1), set_width=4, replicas=2)
 SYNTHETIC = Stage(data="synthetic", batches=5, batch=2, size=32, steps=1)
@@ -659,3 +661,11 @@ def test_the_accepted_chi_ratio_is_the_conformal_quantile() -> None:
     assert accepted(list(reversed(ratios))) == ratios[197]
     assert accepted(ratios[:104]) == ratios[103]
     assert accepted(ratios[:20]) == ratios[19]
+
+
+def test_more_steps_than_were_trained_keep_to_the_trained_times() -> None:
+    recipe = Recipe.load("tiny")
+    trained = recipe.stages[-1].steps
+    assert _sampling(recipe) == Sampling(steps=trained, last=1 / trained)
+    assert times(trained, 1 / trained) == pytest.approx(times(trained))
+    assert _sampling(recipe.model_copy(update={"sampling_steps": 9})) == Sampling(steps=9, last=1 / trained)

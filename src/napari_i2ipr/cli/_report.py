@@ -98,7 +98,7 @@ def refinement_in_words(result: Reconstruction) -> str:
 def _misfit_in_words(scores: dict[str, Any]) -> str:
     limit = number(scores.get("chi_ratio_limit"), 3)
     usual = "" if limit == "-" else f" (at most {limit} is usual)"
-    return f"misfit {number(scores.get('chi_ratio'), 3)} times the classical mean's{usual}"
+    return f"misfit {number(scores.get('chi_ratio'), 3)} times that of classical mean or noise{usual}"
 
 
 def _kind_in_words(result: Reconstruction) -> str:

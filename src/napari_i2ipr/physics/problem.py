@@ -134,6 +134,11 @@ class Problem:
         """Number of measurements B."""
         return self.amplitude.shape[0]
 
+    @property
+    def noise_variance(self) -> Tensor:
+        """Noise variance of the amplitudes ``(B,)``, alpha^2 or half of it for Friedel pairs; NaN where unknown."""
+        return self.alpha.square() / (2 if self.pair.half else 1)
+
     def constraints(self, *, hold_out: bool, relaxation: float = 0.0, one: int | None = None) -> Constraints:
         """Constraints of the whole batch, or of measurement `one` in two dimensions.
 
@@ -165,7 +170,7 @@ class Problem:
         the noise level is unknown or the relaxation 0, so that every measured modulus is replaced.
         """
         ones = torch.ones_like(self.amplitude)
-        variance = self.alpha.square() / (2 if self.pair.half else 1)
+        variance = self.noise_variance
         if relaxation == 0 or not bool((variance > 0).any()):
             return ones
         ring = rings(self.pair, self.amplitude.device)

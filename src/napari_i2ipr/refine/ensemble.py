@@ -98,7 +98,8 @@ def refine(
     with torch.inference_mode(), torch_threads(threads), reduced_precision(device, wanted=bfloat16):
         for candidates in batches:
             for view in chosen:
-                image, variance = sampler(Viewed(model, view), candidates, measured, sampling.steps, on_step)
+                viewed = Viewed(model, view)
+                image, variance = sampler(viewed, candidates, measured, sampling.steps, on_step, last=sampling.last)
                 images.append(problem.constrain(image.float()))
                 variances.append(variance.float())
     members = torch.cat(images)

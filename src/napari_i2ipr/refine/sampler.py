@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from itertools import pairwise
 from typing import TYPE_CHECKING
 
 import torch
@@ -103,7 +104,13 @@ def expected_error(log_variance: Tensor) -> Tensor:
 
 
 def evolving(
-    model: Model | Viewed, candidates: Tensor, measured: Measured, steps: int, on_step: OnStep | None = None
+    model: Model | Viewed,
+    candidates: Tensor,
+    measured: Measured,
+    steps: int,
+    on_step: OnStep | None = None,
+    *,
+    last: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
     """Replicas go through data consistency and network in turn; the network's output is returned.
 
@@ -122,6 +129,8 @@ def evolving(
         Network evaluations T.
     on_step : callable, optional
         Called after every step with its number and T.
+    last : float
+        Time of the last step, see `times`.
 
     Returns
     -------
@@ -130,7 +139,7 @@ def evolving(
     """
     known = Known(model, candidates, measured)
     x, log_variance = typical(candidates, model.spec.replicas), torch.zeros_like(known.mean)
-    for step, t in enumerate(times(steps)):
+    for step, t in enumerate(times(steps, last)):
         z = model.consistency(x, measured, t)
         x, log_variance = denoise(model, z, known, t)
         if on_step is not None:
@@ -139,18 +148,25 @@ def evolving(
 
 
 def indi(
-    model: Model | Viewed, candidates: Tensor, measured: Measured, steps: int, on_step: OnStep | None = None
+    model: Model | Viewed,
+    candidates: Tensor,
+    measured: Measured,
+    steps: int,
+    on_step: OnStep | None = None,
+    *,
+    last: float = 0.0,
 ) -> tuple[Tensor, Tensor]:
-    """The paper's sampler (arXiv 2507.09609, section 3): x <- (d/t) DC_t(net(x, t)) + (1 - d/t) x, d = 1/T.
+    """The paper's sampler (arXiv 2507.09609, section 3): x <- (d/t) DC_t(net(x, t)) + (1 - d/t) x, d to the next t.
 
     Started at the candidates' mean; its noise eta is not added, since the replicas differ already.
     Parameters and result as for `evolving`.
     """
     known = Known(model, candidates, measured)
     x, log_variance = known.mean.expand(-1, model.spec.replicas, -1, -1), torch.zeros_like(known.mean)
-    for step, t in enumerate(times(steps)):
+    walk = (*times(steps, last), 0.0)
+    for step, (t, following) in enumerate(pairwise(walk)):
         z, log_variance = denoise(model, x, known, t)
-        share = 1 / (steps * t)
+        share = (t - following) / t
         x = share * model.consistency(z, measured, t) + (1 - share) * x
         if on_step is not None:
             on_step(step + 1, steps)

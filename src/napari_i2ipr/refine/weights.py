@@ -41,7 +41,7 @@ class Card(BaseModel):
     bfloat16: bool = Field(True, description="Whether they were trained for convolutions in bfloat16.")
     calibration: Calibration | None = Field(None, description="Of the uncertainty; none: raw variances only.")
     max_chi_ratio: float | None = Field(
-        None, description="Chi refined over chi of the classical mean that a new image exceeds in 1 % of cases at most."
+        None, description="Chi refined over chi of classical mean or noise; a new image exceeds it in 1 % at most."
     )
     metrics: dict[str, Any] = Field({}, description="Scores on validation images.")
     training: dict[str, Any] = Field({}, description="Recipe, hardware, time, images, hashes of the data.")

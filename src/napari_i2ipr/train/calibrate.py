@@ -10,7 +10,7 @@ import numpy as np
 import torch
 
 from napari_i2ipr.refine.uncertainty import MIN_IMAGES, Calibration
-from napari_i2ipr.refinement import run, well_measured_chi
+from napari_i2ipr.refinement import misfit_ratio, run
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Sequence
@@ -64,7 +64,7 @@ def look(
         found = run(weights, problem, [candidates], config)
         errors = [(image - truth).square() for image in (mean, found.image)]
         before, after = (10 * math.log10((PEAK / one.scale) ** 2 / float(e.mean())) for e in errors)
-        ratio = well_measured_chi(problem, found.image) / max(well_measured_chi(problem, mean), 1e-12)
+        ratio = misfit_ratio(problem, found.image, mean)
         seen.append(Seen(found.variance.numpy(), errors[1].numpy(), ratio, before, after))
         if on_image is not None:
             on_image(done, len(sets))

@@ -68,6 +68,7 @@ class Recipe(_Section):
     sets: tuple[SetsSpec, ...] = ()
     start: str = Field("", description="Weights to start from, shipped or a file; random ones if empty.")
     stages: tuple[Stage, ...] = Field(min_length=1)
+    sampling_steps: int = Field(0, ge=0, le=64, description="Steps T the weights are for; 0: those of the last stage.")
     ema: float = Field(0.999, ge=0, lt=1, description="Decay of the averaged weights.")
     clip: float = Field(1.0, gt=0, description="Largest norm of a gradient.")
     threads: int = Field(0, ge=0, le=1024, description="Threads on a CPU; 0 takes all cores.")

@@ -145,11 +145,17 @@ def _card(recipe: Recipe, state: State, used: Sequence[Picture], device: torch.d
     return files.Card(
         name=recipe.name,
         network=recipe.network,
-        sampling=Sampling(steps=recipe.stages[-1].steps),
+        sampling=_sampling(recipe),
         bfloat16=recipe.bfloat16,
         training=_facts(recipe, state, used, device),
         sources=_sources(used),
     )
+
+
+def _sampling(recipe: Recipe) -> Sampling:
+    """The steps that the weights are for; the times stay those that were trained."""
+    trained = recipe.stages[-1].steps
+    return Sampling(steps=recipe.sampling_steps or trained, last=1 / trained)
 
 
 def calibrate(path: Path, to_fit: Sequence[CandidateSet], say: Say = print) -> None:
