@@ -11,6 +11,7 @@ import torch
 from napari_i2ipr.data import Candidate
 from napari_i2ipr.physics.problem import Candidates
 from napari_i2ipr.physics.symmetry import align
+from napari_i2ipr.shells import compare
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -18,6 +19,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.config import Config
     from napari_i2ipr.physics.problem import Problem
     from napari_i2ipr.physics.symmetry import Alignment
+    from napari_i2ipr.shells import Shells
 
 
 def joined(sets: list[Candidates]) -> Candidates:
@@ -26,7 +28,7 @@ def joined(sets: list[Candidates]) -> Candidates:
     def column(name: str) -> Tensor:
         return torch.cat([getattr(c, name) for c in sets], dim=1)
 
-    names = ("images", "score", "residual", "free_score", "outside", "start", "iterations")
+    names = ("images", "score", "residual", "free_score", "outside", "start", "iterations", "independent")
     columns = {name: column(name) for name in names}
     return Candidates(
         **columns, spent=sum((c.spent for c in sets), torch.zeros(1)), status=(sum((c.status[0] for c in sets), ()),)
@@ -102,3 +104,45 @@ def table(pool: Candidates, aligned: Alignment, weights: Tensor, config: Config)
         )
         for k in range(pool.images.shape[1])
     ]
+
+
+def independent(sets: list[Candidates], aligned: Alignment, config: Config) -> Tensor:
+    """The results of all starts before they had anything in common, matched to each other, ``(K, h, w)``."""
+    if all(c.independent is c.images for c in sets):
+        return aligned.images
+    if len(sets) == 1:
+        return sets[0].independent[0]
+    found = torch.cat([c.independent[0] for c in sets])
+    return align(found, shifts=config.alignment.shifts, subpixel=config.alignment.subpixel).images
+
+
+def shells(problem: Problem, starts: Tensor, last: Tensor, image: Tensor, pixel: tuple[float, float]) -> Shells:
+    """What independent starts and the delivered image are worth at each spatial frequency, in object units.
+
+    Parameters
+    ----------
+    problem : Problem
+        One measurement.
+    starts : Tensor
+        Results of independent starts, ``(K, h, w)``.
+    last : Tensor
+        Candidates that were averaged, ``(K, h, w)``.
+    image : Tensor
+        The delivered image.
+    pixel : tuple of float
+        Pixel ``(y, x)`` of the object, in any one unit.
+    """
+    rows, columns = problem.box
+    box = (rows.start, columns.start, rows.stop - rows.start, columns.stop - columns.start)
+    found = compare(
+        list(starts.cpu().numpy()),
+        image.cpu().numpy(),
+        problem.amplitude[0, 0].cpu().numpy(),
+        problem.measured[0, 0].cpu().numpy(),
+        box=box,
+        frame_shape=problem.pair.shape,
+        last=() if last is starts else list(last.cpu().numpy()),
+        pixel=pixel,
+    )
+    scale = float(problem.scale[0])
+    return replace(found, amplitude=found.amplitude * scale, misfit=found.misfit * scale)

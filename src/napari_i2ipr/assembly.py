@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from napari_i2ipr.config import Config
     from napari_i2ipr.data import Candidate
+    from napari_i2ipr.shells import Shells
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,8 @@ class Part:
     status: Status
     notes: tuple[str, ...]
     box: tuple[int, int, int, int]
+    shells: Shells
+    fingerprint: str
 
 
 def assembled(
@@ -69,17 +72,27 @@ def assembled(
         scores=scores,
         candidates=[row for part in parts for row in part.rows],
         candidate_images=stacked("images") if config.keep_candidates else None,
+        shells=_stacked_shells([part.shells for part in parts], missing, lead),
         geometry=measurement.geometry,
         axes=measurement.axes,
         provenance={
             "input": measurement.provenance,
             "notes": notes,
+            "fingerprints": [part.fingerprint for part in parts],
             "config": config.to_dict(),
             "device": str(device),
             "weights": weights,
             "versions": _versions(),
         },
     )
+
+
+def _stacked_shells(found: list[Shells], missing: int, lead: tuple[int, ...]) -> Shells:
+    """The shells of all frames as one value, NaN for frames that were not reached."""
+    tables = [one.table() for one in found]
+    tables += [np.full_like(tables[0], np.nan)] * missing
+    table = np.stack(tables).reshape(*lead, *tables[0].shape)
+    return found[0].from_table(found[0].frequency, found[0].n_starts, table)
 
 
 def _union(boxes: list[tuple[int, int, int, int]]) -> tuple[int, int, int, int]:

@@ -7,6 +7,7 @@ entry of ``bad_pixels`` is a pixel that was not measured.
 
 from __future__ import annotations
 
+import hashlib
 from dataclasses import dataclass, field, replace
 from enum import Enum
 from typing import TYPE_CHECKING, Any
@@ -17,6 +18,8 @@ from napari_i2ipr.errors import InputError
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
+
+    from napari_i2ipr.shells import Shells
 
 MIN_FRAME_PX = 16
 """Smallest frame side that is accepted, in pixels."""
@@ -181,6 +184,14 @@ class Measurement:
             bad = np.asarray(bad[where])
         return replace(self, intensity=np.asarray(self.intensity[where]), bad_pixels=bad, axes=("y", "x"))
 
+    def fingerprint(self) -> str:
+        """Sixteen letters that tell this pattern from others, by its counts and their mask; reads all of it."""
+        found = hashlib.blake2b(repr(self.shape).encode(), digest_size=8)
+        bad = np.zeros(self.shape, bool) if self.bad_pixels is None else np.asarray(self.bad_pixels, bool)
+        found.update(np.where(bad, np.float32(0), np.asarray(self.intensity, np.float32)).tobytes())
+        found.update(np.packbits(bad).tobytes())
+        return found.hexdigest()
+
 
 def _check_shape(what: str, array: Any, allowed: tuple[tuple[int, ...], ...]) -> None:
     if array is not None and tuple(np.shape(array)) not in allowed:
@@ -265,6 +276,8 @@ class Reconstruction:
         One row per kept candidate, frame after frame.
     candidate_images : ndarray or None
         ``(..., K, h, w)``, aligned, when asked for.
+    shells : Shells or None
+        What independent starts and the image are worth at each spatial frequency.
     geometry : Geometry
         Passed on from the measurement.
     axes : tuple of str
@@ -284,6 +297,7 @@ class Reconstruction:
     scores: dict[str, Any] = field(default_factory=dict)
     candidates: list[Candidate] = field(default_factory=list)
     candidate_images: NDArray[Any] | None = None
+    shells: Shells | None = None
     geometry: Geometry = Geometry()
     axes: tuple[str, ...] = ("y", "x")
     provenance: dict[str, Any] = field(default_factory=dict)

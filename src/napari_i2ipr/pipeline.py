@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_i2ipr.aggregate import aggregate, consistency, joined, table
+from napari_i2ipr.aggregate import aggregate, consistency, independent, joined, shells, table
 from napari_i2ipr.assembly import Part, assembled, worst
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
@@ -23,6 +23,7 @@ from napari_i2ipr.physics.support import autocorrelation_support, half_box
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.progress import Event
 from napari_i2ipr.refinement import Outcome, refined, weights_used
+from napari_i2ipr.shells import correlation
 from napari_i2ipr.solvers.multistart import MultiStart, initialise
 
 if TYPE_CHECKING:
@@ -143,12 +144,18 @@ class Initial:
         Time that the solvers took.
     notes : tuple of str
         What was mended or guessed.
+    pixel : tuple of float
+        Pixel ``(y, x)`` of the object in metres; 1 where it is unknown.
+    fingerprint : str
+        Of the conditioned frame, see `Measurement.fingerprint`.
     """
 
     problem: Problem
     sets: list[Candidates]
     seconds: float
     notes: tuple[str, ...]
+    pixel: tuple[float, float] = (1.0, 1.0)
+    fingerprint: str = ""
 
 
 def initial(
@@ -180,7 +187,8 @@ def initial(
     seconds = time.perf_counter() - started
     if all(bool((c.iterations == 0).all()) for c in sets):
         raise CancelledError("a stop before the first iteration", do="run it again")
-    return Initial(problem, sets, seconds, notes)
+    pixel = frame.geometry.object_pixel_m(frame.frame_shape) or (1.0, 1.0)
+    return Initial(problem, sets, seconds, notes, pixel, frame.fingerprint())
 
 
 def complete(
@@ -217,6 +225,8 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
     }
     alpha = float(problem.alpha[0]) * scale
     scores["alpha"] = None if math.isnan(alpha) else alpha
+    starts = independent(sets, aligned, config)
+    scores["reproducibility"] = correlation(starts.cpu().numpy())
     rows = table(pool, aligned, weights, config)
     statuses = [Status[name] for c in sets for name in c.status[0]]
     outcome = Outcome(mean, spread, status=worst(statuses))
@@ -237,6 +247,8 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
         outcome.status,
         (*found.notes, *outcome.notes),
         (rows_box.start, columns_box.start, rows_box.stop - rows_box.start, columns_box.stop - columns_box.start),
+        shells(problem, starts, aligned.images, outcome.image, found.pixel),
+        found.fingerprint,
     )
 
 

@@ -14,10 +14,17 @@ from napari_i2ipr import io
 from napari_i2ipr.data import Candidate, Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs
+from napari_i2ipr.shells import CURVES, Shells
 
 RNG = np.random.default_rng(3)
 NM_PIXEL = Geometry(wavelength_m=1e-10, distance_m=2.0, pixel_size_m=(5e-5, 1e-4))
 ROW = Candidate(0, 3, 0.1, 0.2, float("nan"), 0.05, 0.9, True, (1.0, -2.5), 1.0, 900, "CONVERGED")
+
+
+def shells(lead: tuple[int, ...]) -> Shells:
+    table = RNG.random((*lead, len(CURVES), 21)).astype(np.float32)
+    table[..., 3] = np.nan
+    return Shells.from_table(np.arange(21) / 41, 10, table)
 
 
 def result(lead: tuple[int, ...] = (), *, is_complex: bool = False, candidates: bool = True) -> Reconstruction:
@@ -36,6 +43,7 @@ def result(lead: tuple[int, ...] = (), *, is_complex: bool = False, candidates: 
         scores={"r_factor": 0.1 / 3.0, "free_score": float("nan"), "items": [{"r_factor": 0.5, "n": 3}]},
         candidates=[ROW, replace(ROW, start=4, free_score=0.3)],
         candidate_images=np.stack([image, image * 2, -image], axis=len(lead)) if candidates else None,
+        shells=shells(lead) if candidates else None,
         geometry=NM_PIXEL,
         axes=(*(f"scan_{i}" for i in range(len(lead))), "y", "x"),
         provenance={
@@ -64,6 +72,11 @@ def assert_same(got: Reconstruction, expected: Reconstruction) -> None:
         "provenance",
     ):
         assert getattr(got, name) == getattr(expected, name), name
+    assert (got.shells is None) == (expected.shells is None)
+    if got.shells is not None and expected.shells is not None:
+        np.testing.assert_array_equal(got.shells.table(), expected.shells.table())
+        np.testing.assert_array_equal(got.shells.frequency, expected.shells.frequency)
+        assert got.shells.n_starts == expected.shells.n_starts
     assert repr(got.scores) == repr(expected.scores)  # NaN is not equal to itself
     assert repr(got.candidates) == repr(expected.candidates)
 
@@ -97,7 +110,7 @@ def test_valid_ome_zarr(tmp_path: Path, is_complex: bool, lead: tuple[int, ...])
         "candidates",
         *(["amplitude", "phase"] if is_complex else []),
     ]
-    assert sorted(item.name for item in path.iterdir()) == sorted([*images, "OME", "zarr.json"])
+    assert sorted(item.name for item in path.iterdir()) == sorted([*images, "OME", "shells", "zarr.json"])
     for name in images:
         yaozarrs.validate_zarr_store(str(path / name))
     listed = json.loads((path / "OME" / "zarr.json").read_text())["attributes"]["ome"]["series"]

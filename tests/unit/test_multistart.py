@@ -341,3 +341,15 @@ def test_a_start_that_diverges_in_the_short_run_ranks_behind_the_sound_ones(
     assert set(everyone.start[0, -2:].tolist()) == {0, 3}
     assert list(everyone.status[0]) == ["DONE"] * 4 + ["DIVERGED"] * 2
     assert torch.isfinite(everyone.images).all()
+
+
+def test_independent_results_are_those_before_the_common_start(noisy: Problem) -> None:
+    """What the final run shares is not in them: they are the candidates of a run that ends before it, matched."""
+    before = initialise(noisy, SETTINGS, seed=3)
+    assert before.independent is before.images
+    final = parse_schedule("ER:20")
+    after = initialise(noisy, dataclasses.replace(SETTINGS, final=final), seed=3)
+    assert torch.equal(after.independent[0], noisy.constrain(align(before.images[0]).images))
+    assert not torch.equal(after.images, after.independent)
+    alone = initialise(noisy, dataclasses.replace(SETTINGS, final=final, inherit=0.0), seed=3)
+    assert alone.independent is alone.images

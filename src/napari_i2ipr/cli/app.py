@@ -13,6 +13,7 @@ from napari_i2ipr.cli.doctor import doctor
 from napari_i2ipr.cli.evaluate import evaluate
 from napari_i2ipr.cli.info import info
 from napari_i2ipr.cli.reconstruct import reconstruct
+from napari_i2ipr.cli.score import score
 from napari_i2ipr.cli.simulate import simulate
 from napari_i2ipr.cli.train import train
 from napari_i2ipr.cli.weights import weights
@@ -29,7 +30,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (reconstruct, simulate, evaluate, info, config, train, demo, doctor):
+for command in (reconstruct, score, simulate, evaluate, info, config, train, demo, doctor):
     app.command()(command)
 app.add_typer(weights)
 

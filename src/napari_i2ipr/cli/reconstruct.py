@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from napari_i2ipr.cli import _files, _pattern, _report, _settings, _terminal
+from napari_i2ipr.cli import _files, _pattern, _report, _settings, _source, _terminal
 from napari_i2ipr.errors import CancelledError
 
 if TYPE_CHECKING:
@@ -166,6 +166,7 @@ def reconstruct(
         _files.check_file(figure, (".png",), overwrite=overwrite)
     measurement, notes = _pattern.read_pattern(pattern, options)
     result = run(measurement, settings, device, notes)
+    result = replace(result, provenance={**result.provenance, _source.RECORD: _source.record(pattern, options)})
     io.write(result, output, overwrite=overwrite)
     if figure is not None:
         draw(figure, measurement, result)

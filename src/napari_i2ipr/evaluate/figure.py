@@ -14,7 +14,7 @@ if TYPE_CHECKING:
 
     from matplotlib.axes import Axes
     from matplotlib.colors import Normalize
-    from matplotlib.figure import Figure
+    from matplotlib.figure import Figure, SubFigure
     from numpy.typing import NDArray
 
     from napari_i2ipr.data import Measurement, Reconstruction
@@ -30,7 +30,9 @@ _LENGTHS = (("nm", 1e9, 1e-6), ("µm", 1e6, 1e-3), ("mm", 1e3, np.inf))
 
 
 @dataclass(frozen=True)
-class _Panel:
+class Panel:
+    """One picture of a figure: values, colours, and what is written around it."""
+
     title: str
     image: NDArray[Any]
     colours: str
@@ -71,7 +73,7 @@ def save_figure(
     from matplotlib.figure import Figure
     from matplotlib.layout_engine import ConstrainedLayoutEngine
 
-    panels = [_pattern(pattern, bar), *_object(reconstruction, truth)]
+    panels = [pattern_panel(pattern, bar), *object_panels(reconstruction, truth)]
     columns = 2 if len(panels) in (2, 4) else 3
     rows = -(-len(panels) // columns)
     layout = ConstrainedLayoutEngine(w_pad=0.12, h_pad=0.12)
@@ -80,21 +82,22 @@ def save_figure(
     if title:
         figure.suptitle(title, fontsize=12)
     for index, panel in enumerate(panels):
-        _draw(figure, figure.add_subplot(rows, columns, index + 1), panel)
+        draw_panel(figure, figure.add_subplot(rows, columns, index + 1), panel)
     figure.savefig(path, dpi=130, format="png", metadata={"Software": "napari-i2ipr"})
 
 
-def _draw(figure: Figure, axes: Axes, panel: _Panel) -> None:
+def draw_panel(figure: Figure | SubFigure, axes: Axes, panel: Panel, font: float = 9) -> None:
+    """Draw a picture with its colour bar; labels have `font` points."""
     shown = axes.imshow(
         panel.image, cmap=_colours(panel.colours), norm=panel.norm, extent=panel.extent, interpolation="nearest"
     )
-    axes.set_title(panel.title, fontsize=11)
-    axes.set_xlabel(panel.axis.format("x"), fontsize=9)
-    axes.set_ylabel(panel.axis.format("y"), fontsize=9)
-    axes.tick_params(labelsize=8)
+    axes.set_title(panel.title, fontsize=font + 2)
+    axes.set_xlabel(panel.axis.format("x"), fontsize=font)
+    axes.set_ylabel(panel.axis.format("y"), fontsize=font)
+    axes.tick_params(labelsize=font - 1)
     beside = figure.colorbar(shown, cax=axes.inset_axes((1.03, 0, 0.05, 1)), extend=panel.extend)
-    beside.set_label(panel.bar, fontsize=9)
-    beside.ax.tick_params(labelsize=8)
+    beside.set_label(panel.bar, fontsize=font)
+    beside.ax.tick_params(labelsize=font - 1)
 
 
 def _colours(name: str) -> Any:
@@ -104,7 +107,8 @@ def _colours(name: str) -> Any:
     return mpl.colormaps[name].with_extremes(bad=_MASKED)
 
 
-def _pattern(measurement: Measurement, bar: str) -> _Panel:
+def pattern_panel(measurement: Measurement, bar: str) -> Panel:
+    """The first pattern of a measurement on a logarithmic scale, grey where nothing was measured."""
     from matplotlib.colors import LogNorm
 
     frame = measurement.frame(0)
@@ -118,7 +122,7 @@ def _pattern(measurement: Measurement, bar: str) -> _Panel:
     image = np.ma.masked_array(np.maximum(values, bottom), missing)
     ny, nx = values.shape
     share = float(missing.mean())
-    return _Panel(
+    return Panel(
         "diffraction pattern" + (f" ({100 * share:.2g} % not measured, grey)" if share else ""),
         image,
         "magma",
@@ -130,7 +134,7 @@ def _pattern(measurement: Measurement, bar: str) -> _Panel:
     )
 
 
-def _object(result: Reconstruction, truth: NDArray[Any] | None) -> list[_Panel]:
+def object_panels(result: Reconstruction, truth: NDArray[Any] | None) -> list[Panel]:
     """Image, uncertainty and error; a complex image as amplitude and phase."""
     from matplotlib.colors import Normalize
 
@@ -146,27 +150,27 @@ def _object(result: Reconstruction, truth: NDArray[Any] | None) -> list[_Panel]:
         matched = ", turned by 180° as the truth is" if found.flipped else ""
         if not np.iscomplexobj(result.image) and not np.iscomplexobj(known):
             image = np.real(image)
-    extent, axis = _place(result, (image.shape[0], image.shape[1]))
+    extent, axis = place(result, (image.shape[0], image.shape[1]))
     complex_ = np.iscomplexobj(image)
     value = np.abs(image) if complex_ else image
     low, high = (float(q) for q in np.nanquantile(value, (0.001, 0.999)))
     name, unit = (": amplitude", "amplitude (object units)") if complex_ else ("", "value (object units)")
-    panels = [_Panel(f"reconstruction{name}{matched}", value, "gray", Normalize(low, high), unit, extent, axis, "both")]
+    panels = [Panel(f"reconstruction{name}{matched}", value, "gray", Normalize(low, high), unit, extent, axis, "both")]
     if complex_:
         phase, turn = np.angle(image), Normalize(-np.pi, np.pi)
-        panels.append(_Panel("reconstruction: phase", phase, "twilight", turn, "phase (rad)", extent, axis))
+        panels.append(Panel("reconstruction: phase", phase, "twilight", turn, "phase (rad)", extent, axis))
     most = float(np.nanquantile(spread, 0.995)) or 1.0
     kind, bar = f"uncertainty: {result.uncertainty_kind}", "standard deviation (object units)"
-    panels.append(_Panel(kind, spread, "viridis", Normalize(0, most), bar, extent, axis, "max"))
+    panels.append(Panel(kind, spread, "viridis", Normalize(0, most), bar, extent, axis, "max"))
     if known is not None:
         error = value - (np.abs(known) if complex_ else np.asarray(known, np.float64))
         largest = float(np.nanquantile(np.abs(error), 0.995)) or 1.0
         what, bar = f"error against the known truth{name}", "reconstruction - truth (object units)"
-        panels.append(_Panel(what, error, "RdBu_r", Normalize(-largest, largest), bar, extent, axis, "both"))
+        panels.append(Panel(what, error, "RdBu_r", Normalize(-largest, largest), bar, extent, axis, "both"))
     return panels
 
 
-def _place(result: Reconstruction, shape: tuple[int, int]) -> tuple[tuple[float, float, float, float], str]:
+def place(result: Reconstruction, shape: tuple[int, int]) -> tuple[tuple[float, float, float, float], str]:
     """Extent of the image and the label of its axes: a length where the geometry is known, else pixels."""
     h, w = shape
     pixel = result.pixel_m

@@ -14,6 +14,7 @@ import numpy as np
 
 from napari_i2ipr.data import Candidate, Geometry, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import FormatError, InputError
+from napari_i2ipr.shells import CURVES, Shells
 from napari_i2ipr.version import program_version
 
 KEY = "napari_i2ipr"
@@ -136,11 +137,18 @@ def reconstruction_plain(result: Reconstruction) -> dict[str, Any]:
 
 
 def reconstruction_from(
-    found: Mapping[str, Any], image: Any, uncertainty: Any, candidate_images: Any = None, classical: Any = None
+    found: Mapping[str, Any],
+    image: Any,
+    uncertainty: Any,
+    *,
+    candidate_images: Any = None,
+    classical: Any = None,
+    shells: Shells | None = None,
 ) -> Reconstruction:
     """Reconstruction of its dictionary and arrays; in scores and candidates None is NaN again.
 
-    Files from before there was a refinement hold neither a classical mean nor scales of intervals.
+    Files from before there was a refinement hold neither a classical mean nor scales of intervals; those from
+    before there were shells hold none.
 
     Raises
     ------
@@ -164,10 +172,29 @@ def reconstruction_from(
         scores=_with_nan(dict(found["scores"])),
         candidates=[_candidate(row) for row in found["candidates"]],
         candidate_images=candidate_images,
+        shells=shells,
         geometry=geometry_from(found["geometry"]),
         axes=tuple(str(name) for name in found["axes"]),
         provenance=dict(found["provenance"]),
     )
+
+
+def shells_plain(shells: Shells) -> dict[str, Any]:
+    """What says what the rows and columns of `Shells.table` are."""
+    return {"curves": list(CURVES), "frequency": plain(shells.frequency), "n_starts": int(shells.n_starts)}
+
+
+def shells_from(found: Mapping[str, Any], table: Any) -> Shells:
+    """Shells of such a description and the table; curves that this version does not know are left out.
+
+    Raises
+    ------
+    KeyError, TypeError, ValueError
+        If something is missing or of another type (the readers make a FormatError of it).
+    """
+    names = [str(name) for name in found["curves"]]
+    rows = table[..., [names.index(name) for name in CURVES], :]
+    return Shells.from_table(np.asarray(found["frequency"], np.float64), int(found["n_starts"]), rows)
 
 
 def _with_nan(value: Any) -> Any:

@@ -43,7 +43,7 @@ def refuse_result(path: Path) -> None:
         raise FormatError(
             f"the reconstruction {path}",
             expected="a measured pattern",
-            do="score it with 'i2ipr evaluate' or open it in napari",
+            do="score it with 'i2ipr score' (against a truth with 'i2ipr evaluate') or open it in napari",
         )
 
 

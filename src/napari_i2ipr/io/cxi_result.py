@@ -29,7 +29,8 @@ def write(result: Reconstruction, path: Path) -> None:
 
     ``image_1`` holds ``data``, ``data_error`` (standard deviation), ``mask`` (pixels that are not finite),
     ``data_space``, ``data_type``, ``image_size`` (x, y in metres, when known) and ``is_fft_shifted`` (0).
-    The classical mean and the candidates lie in our own group as ``classical`` and ``candidate_images``.
+    The classical mean, the candidates and the numbers by spatial frequency lie in our own group as ``classical``,
+    ``candidate_images`` and ``shells``.
 
     Parameters
     ----------
@@ -73,6 +74,9 @@ def write(result: Reconstruction, path: Path) -> None:
             array = getattr(result, name)
             if array is not None:
                 extra.create_dataset(name, data=native(array), compression="gzip")
+        if result.shells is not None:
+            table = extra.create_dataset("shells", data=native(result.shells.table()), compression="gzip")
+            table.attrs["description"] = json.dumps(_attrs.shells_plain(result.shells))
 
 
 def read(path: Path) -> Reconstruction:
@@ -92,7 +96,10 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         words = read_words(group, "reconstruction", path)
-        extra = {name: native(group[name][()]) for name in _EXTRA if name in group}
+        extra: dict[str, Any] = {name: native(group[name][()]) for name in _EXTRA if name in group}
+        if "shells" in group:
+            known = json.loads(hdf5.text(group["shells"].attrs["description"]))
+            extra["shells"] = _attrs.shells_from(known, native(group["shells"][()]))
         return _attrs.reconstruction_from(
             words,
             native(file[f"{IMAGE}/data"][()]),

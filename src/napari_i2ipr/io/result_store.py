@@ -2,7 +2,8 @@
 
 ``reconstruction/0`` is the object itself (float32 or complex64), ``uncertainty/0`` its standard
 deviation, ``classical/0`` the classical mean where the object was refined or could have been, and
-``candidates/0`` the aligned candidates when there are any. A complex object has the images
+``candidates/0`` the aligned candidates when there are any. ``shells`` holds numbers by spatial frequency, a row for
+each of the curves that its attributes name (see `napari_i2ipr.shells`). A complex object has the images
 ``amplitude`` and ``phase`` beside it, which viewers can show. Everything else lies in the root's
 attributes under ``napari_i2ipr``. The root is a bioformats2raw layout, so that programs which know
 nothing of us find the images.
@@ -69,6 +70,9 @@ def write(result: Reconstruction, path: Path) -> None:
         for name, array in images.items():
             axes = (*lead, "candidate") if name == "candidates" else lead
             _write_image(path / name, native(array), axes, result.pixel_m)
+        if result.shells is not None:
+            words = _attrs.shells_plain(result.shells)
+            zarr.create_array(str(path / "shells"), data=native(result.shells.table()), zarr_format=3, attributes=words)
 
 
 def read(path: Path) -> Reconstruction:
@@ -92,8 +96,14 @@ def read(path: Path) -> Reconstruction:
             )
         _attrs.check_header(words, "reconstruction", str(path))
         candidates, classical = (_array(root, name) if name in root else None for name in ("candidates", "classical"))
+        shells: Any = root.get("shells")
         return _attrs.reconstruction_from(
-            words, _array(root, "reconstruction"), _array(root, "uncertainty"), candidates, classical
+            words,
+            _array(root, "reconstruction"),
+            _array(root, "uncertainty"),
+            candidate_images=candidates,
+            classical=classical,
+            shells=None if shells is None else _attrs.shells_from(shells.attrs, native(shells[...])),
         )
 
 

@@ -269,6 +269,9 @@ class Candidates:
         Iterations of all starts, dropped ones included, integers ``(B,)``.
     status : tuple of tuple of str
         `Status` name of each, B tuples of K.
+    independent : Tensor
+        ``(B, K, h, w)``: what the same starts had found before they were given anything in common, matched to each
+        other; `images` itself where they never were. For what needs independent results.
     """
 
     images: Tensor
@@ -280,3 +283,4 @@ class Candidates:
     iterations: Tensor
     spent: Tensor
     status: tuple[tuple[str, ...], ...]
+    independent: Tensor

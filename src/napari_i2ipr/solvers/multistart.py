@@ -144,14 +144,14 @@ def initialise(
     work.stage("long run", len(kept), settings.long)
     each(work.groups(kept), work.long, settings.threads)
     rows = [sorted((run for run in kept if run.position == b), key=_order(settings)) for b in range(problem.batch)]
+    before: list[Tensor] | None = None
     if settings.final and not (cancel is not None and cancel.is_set()):
-        for row in rows:
-            work.second_generation(row)
+        before = [work.second_generation(row) for row in rows] if settings.inherit else None
         work.stage("final run", len(kept), settings.final)
         each(work.groups(kept), work.final, settings.threads)
         rows = [sorted(row, key=_order(settings)) for row in rows]
     spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
-    return _candidates(rows, spent)
+    return _candidates(rows, spent, before)
 
 
 def random_start(constraints: Constraints, seed: int, index: int, start: int) -> Tensor:
@@ -223,10 +223,11 @@ class _Work:
         self._score(group)
         self._go_on(group, tail)
 
-    def second_generation(self, row: list[_Run]) -> None:
-        """Start the final run of one measurement's candidates, best first, near the blind mean of the sound ones."""
-        if self.settings.inherit == 0:
-            return
+    def second_generation(self, row: list[_Run]) -> Tensor:
+        """Start the final run of one measurement's candidates, best first, near the blind mean of the sound ones.
+
+        Returns the candidates as they were, aligned, ``(K, h, w)``.
+        """
         images = torch.stack([run.image for run in row if run.image is not None])
         aligned = self.problem.constrain(
             align(images, shifts=self.settings.shifts, subpixel=self.settings.subpixel).images
@@ -237,6 +238,7 @@ class _Work:
         mixed = share * aligned[sound.to(aligned.device)].mean(0) + (1 - share) * aligned
         for run, image in zip(row, mixed, strict=True):
             run.g = self.all[run.position].embed(image)
+        return aligned
 
     def final(self, group: list[_Run]) -> None:
         """Through the final schedule with all pixels; scores that rank stay those of the long run."""
@@ -318,7 +320,7 @@ def _order(settings: MultiStart) -> Callable[[_Run], tuple[bool, float, int]]:
     return key
 
 
-def _candidates(rows: list[list[_Run]], spent: list[int]) -> Candidates:
+def _candidates(rows: list[list[_Run]], spent: list[int], before: list[Tensor] | None) -> Candidates:
     def table(name: str) -> Tensor:
         return torch.tensor([[getattr(run, name) for run in row] for row in rows])
 
@@ -333,4 +335,5 @@ def _candidates(rows: list[list[_Run]], spent: list[int]) -> Candidates:
         table("iterations"),
         torch.tensor(spent),
         tuple(tuple(run.status.name for run in row) for row in rows),
+        images if before is None else torch.stack(before),
     )
