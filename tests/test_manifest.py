@@ -45,17 +45,47 @@ def test_targets_exist(manifest: PluginManifest) -> None:
 
 def test_every_command_is_used(manifest: PluginManifest) -> None:
     contributions = manifest.contributions
-    used = [
-        item.command
-        for kind in (contributions.readers, contributions.sample_data, contributions.widgets)
-        for item in kind or []
-    ]
-    assert sorted(used) == sorted(command.id for command in contributions.commands or [])
+    kinds = (contributions.readers, contributions.writers, contributions.sample_data, contributions.widgets)
+    used = {item.command for kind in (*kinds, *contributions.menus.values()) for item in kind or []}
+    assert used == {command.id for command in contributions.commands or []}
 
 
 def test_reader_claims_are_narrow(manifest: PluginManifest) -> None:
-    patterns = {pattern for reader in manifest.contributions.readers or [] for pattern in reader.filename_patterns}
-    assert patterns == {"*.cxi", "*.h5", "*.hdf5", "*.nxs", "*.edf"}
+    """No endings of ordinary pictures, for which napari would ask its user which reader to take."""
+    (reader,) = manifest.contributions.readers or []
+    assert set(reader.filename_patterns) == {"*.cxi", "*.h5", "*.hdf5", "*.nxs", "*.edf", "*.mrc", "*.npz"}
+    assert reader.accepts_directories  # for result stores; the reader refuses every other folder
+
+
+def test_claims_are_formats(manifest: PluginManifest) -> None:
+    """Every ending that is claimed can be read or written."""
+    from napari_i2ipr import io
+    from napari_i2ipr.data import Reconstruction
+
+    (reader,) = manifest.contributions.readers or []
+    known = {suffix for row in io.READERS for suffix in row.suffixes}
+    assert {pattern.removeprefix("*") for pattern in reader.filename_patterns} <= known
+    for writer in manifest.contributions.writers or []:
+        assert writer.layer_types == ["image+", "labels*"]
+        for ending in writer.filename_extensions:
+            io.check_output(f"out{ending}", Reconstruction)
+
+
+def test_samples_and_widgets(manifest: PluginManifest) -> None:
+    contributions = manifest.contributions
+    assert [sample.key for sample in contributions.sample_data or []] == ["cell", "photo", "stack", "beamstop"]
+    assert {"Reconstruct", "Simulate"} <= {widget.display_name for widget in contributions.widgets or []}
+
+
+def test_menus(manifest: PluginManifest) -> None:
+    """Every widget hangs in a menu of napari's, and every menu is one that napari opens to plugins."""
+    menus = manifest.contributions.menus
+    hung = {item.command for items in menus.values() for item in items}
+    assert {widget.command for widget in manifest.contributions.widgets or []} <= hung
+    pytest.importorskip("napari")
+    from napari._app_model.constants._menus import is_menu_contributable
+
+    assert all(is_menu_contributable(menu) for menu in menus)
 
 
 def test_distribution() -> None:

@@ -13,13 +13,14 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_i2ipr.data import Measurement, data_range
-from napari_i2ipr.errors import ConfigError, InputError
+from napari_i2ipr.errors import CancelledError, ConfigError, InputError
+from napari_i2ipr.progress import Event
+from napari_i2ipr.simulation_options import OPTIONS
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-MAX_OVERSAMPLING = 64.0
-"""Largest frame over object size per axis."""
+    from napari_i2ipr.progress import Cancel, OnEvent
 
 PAPER_RANGE = 255.0
 """The paper's alpha is defined for images of this range."""
@@ -29,6 +30,10 @@ _NOISE_STREAM = (0, 0, 0)
 
 _DEAD_STREAM = (0, 0, 1)
 """Spawn key of the dead pixels."""
+
+
+STAGE = "simulate"
+"""Stage of the progress events; counts patterns."""
 
 
 @dataclass(frozen=True)
@@ -47,36 +52,10 @@ class _Settings:
     def __post_init__(self) -> None:
         if self.alpha is not None and self.photons is not None:
             raise ConfigError("alpha and photons", expected="one of them", do="leave one of them out")
-        self._require("alpha", self.alpha, low=0.0)
-        self._require("photons", self.photons, low=0.0, above=True)
-        self._require("oversampling", self.oversampling, low=1.0, high=MAX_OVERSAMPLING)
-        self._require("beamstop_px", self.beamstop_px, low=0.0)
-        self._require("saturation", self.saturation, low=0.0, above=True)
-        self._require("offset", self.offset)
-        self._require("dead_pixels", self.dead_pixels, low=0, whole=True)
-        self._require("seed", self.seed, low=0, whole=True)
-
-    @staticmethod
-    def _require(
-        name: str,
-        value: Any,
-        *,
-        low: float = -math.inf,
-        high: float = math.inf,
-        above: bool = False,
-        whole: bool = False,
-    ) -> None:
-        if value is None:
-            return
-        number = isinstance(value, int | float | np.integer | np.floating) and not isinstance(value, bool)
-        kind = number and (isinstance(value, int | np.integer) if whole else math.isfinite(value))
-        if not kind or not low <= value <= high or (above and value == low):
-            words = "a whole number" if whole else "a number"
-            if math.isfinite(low):
-                words += f" above {low:g}" if above else f" of at least {low:g}"
-            if math.isfinite(high):
-                words += f" and at most {high:g}"
-            raise ConfigError(f"{name} = {value!r}", expected=words)
+        for name, option in OPTIONS.items():
+            value = getattr(self, name)
+            if not option.allows(value):
+                raise ConfigError(f"{name} = {value!r}", expected=option.words())
 
 
 def simulate(
@@ -84,12 +63,14 @@ def simulate(
     *,
     alpha: float | None = None,
     photons: float | None = None,
-    oversampling: float = 2.0,
-    beamstop_px: float = 0.0,
+    oversampling: float = OPTIONS["oversampling"].default,
+    beamstop_px: float = OPTIONS["beamstop_px"].default,
     saturation: float | None = None,
-    dead_pixels: int = 0,
-    offset: float = 0.0,
-    seed: int = 0,
+    dead_pixels: int = OPTIONS["dead_pixels"].default,
+    offset: float = OPTIONS["offset"].default,
+    seed: int = OPTIONS["seed"].default,
+    on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
 ) -> Measurement:
     """Simulate the far-field pattern of an image, or of every image of a stack.
 
@@ -115,6 +96,10 @@ def simulate(
         Added to every pixel by the detector, in stored units.
     seed : int
         Fixes all random numbers, with the index of the frame.
+    on_event : callable, optional
+        Called with an `Event` after every pattern.
+    cancel : Cancel, optional
+        Stops before the next pattern.
 
     Returns
     -------
@@ -127,25 +112,63 @@ def simulate(
     ------
     ConfigError, InputError
         If a setting is out of range; if the image is negative, not finite, zero or too small.
+    CancelledError
+        If it was stopped.
     """
-    return _simulated(
-        image, _Settings(alpha, photons, oversampling, beamstop_px, saturation, dead_pixels, offset, seed)
-    )
+    settings = _Settings(alpha, photons, oversampling, beamstop_px, saturation, dead_pixels, offset, seed)
+    return _simulated(image, settings, on_event, cancel)
 
 
-def _simulated(image: NDArray[Any], settings: _Settings) -> Measurement:
+def frame_shape(size: tuple[int, int], oversampling: float) -> tuple[int, int]:
+    """Shape of the pattern of an object: ``ceil(oversampling * n)`` per axis, not fooled by the last bit of 1.1 * 10.
+
+    Parameters
+    ----------
+    size : tuple of int
+        Object ``(y, x)`` in pixels.
+    oversampling : float
+        See `simulate`.
+    """
+    ny, nx = (math.ceil(round(oversampling * n, 6)) for n in size)
+    return ny, nx
+
+
+def photons_of_alpha(image: NDArray[Any], alpha: float) -> float:
+    """Photons in the pattern of an image, on the average over a stack, at which its noise is that of `alpha`.
+
+    Parameters
+    ----------
+    image : ndarray
+        Object ``(..., y, x)``.
+    alpha : float
+        Noise level of the paper, > 0, as for `simulate`: ``photons = sum |image|^2 / (4 alpha^2)`` (Parseval) with
+        alpha scaled by the image's range.
+    """
+    values = np.asarray(image)
+    mean_total = float((np.abs(values.astype(np.complex128 if values.dtype.kind == "c" else np.float64)) ** 2).sum())
+    mean_total /= max(math.prod(values.shape[:-2]), 1)
+    return mean_total / (4 * (alpha * data_range(values) / PAPER_RANGE) ** 2)
+
+
+def _simulated(
+    image: NDArray[Any], settings: _Settings, on_event: OnEvent | None, cancel: Cancel | None
+) -> Measurement:
     objects = _checked(image)
     lead, size = objects.shape[:-2], (objects.shape[-2], objects.shape[-1])
-    frame = _frame_shape(size, settings.oversampling)
+    frame = frame_shape(size, settings.oversampling)
     stack = objects.reshape(-1, *size)
     clean_totals = [float((np.abs(one) ** 2).sum(dtype=np.float64)) for one in stack]  # Parseval
     own_alpha, scale = _levels(settings, image, float(np.mean(clean_totals)))
     bad = _bad_pixels(settings, frame)
     patterns = np.empty((len(stack), *frame), dtype=np.float32)
     for index, one in enumerate(stack):
+        if cancel is not None and cancel.is_set():
+            raise CancelledError(f"a stop after {index} of {len(stack)} patterns", do="run it again")
         ideal = _pattern(one, frame)
         noisy = _noisy(ideal, settings, own_alpha, clean_totals[index] / scale, index)
         patterns[index] = _detected(noisy, settings, bad)
+        if on_event is not None:
+            on_event(Event(STAGE, index + 1, len(stack)))
     return Measurement(
         patterns.reshape(*lead, *frame),
         bad_pixels=None if bad is None else bad[0] | bad[1],
@@ -182,12 +205,6 @@ def _checked(image: NDArray[Any]) -> NDArray[Any]:
     if not objects.any(axis=(-2, -1)).all():
         raise InputError("an image of zeros", expected="an object", do="check the file")
     return objects
-
-
-def _frame_shape(size: tuple[int, int], oversampling: float) -> tuple[int, int]:
-    """``ceil(oversampling * n)`` per axis, not fooled by the last bit of 1.1 * 10."""
-    ny, nx = (math.ceil(round(oversampling * n, 6)) for n in size)
-    return ny, nx
 
 
 def _levels(settings: _Settings, image: NDArray[Any], mean_total: float) -> tuple[float, float]:

@@ -45,6 +45,12 @@ def make_edf(path: Path) -> None:
     EdfImage(data=FRAMES[0]).write(str(path))
 
 
+def make_mrc(path: Path) -> None:
+    mrcfile = pytest.importorskip("mrcfile", reason="mrcfile comes with the extra `all`")
+    with mrcfile.new(path) as file:
+        file.set_data(FRAMES)
+
+
 def make_npy(path: Path) -> None:
     np.save(path, FRAMES)
 
@@ -71,6 +77,7 @@ MAKERS: dict[str, tuple[str, Callable[[Path], None]]] = {
     ".h5": ("HDF5", make_hdf5),
     ".tif": ("TIFF", make_tiff),
     ".edf": ("EDF", make_edf),
+    ".mrc": ("MRC", make_mrc),
     ".npy": ("NPY/NPZ", make_npy),
     ".npz": ("NPY/NPZ", make_npz),
     ".png": ("picture", make_picture),

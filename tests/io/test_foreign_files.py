@@ -197,7 +197,7 @@ def test_numpy_files(tmp_path: Path) -> None:
     assert (got.bad_pixels, got.support) == (None, None)
     np.testing.assert_array_equal(io.read_array(f"{tmp_path / 'a.npz'}::mask"), FRAME)
     np.savez(tmp_path / "b.npz", one=FRAME, two=STACK)
-    with pytest.raises(FormatError, match=r"one \(20, 24\) uint8, two \(4, 20, 24\) uint16"):
+    with pytest.raises(FormatError, match=r"two \(4, 20, 24\) uint16, one \(20, 24\) uint8"):
         io.read(tmp_path / "b.npz")
     with pytest.raises(FormatError, match="one"):
         io.read(tmp_path / "b.npz", "three")

@@ -33,6 +33,20 @@ def pattern(shape: tuple[int, int] = (40, 48)) -> np.ndarray:
     return rng.poisson(intensity / intensity.sum() * 1e5).astype(np.float32)
 
 
+@pytest.fixture(autouse=True)
+def own_preferences(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Iterator[None]:
+    """Preferences of plugins are read from and written to an empty folder."""
+    from napari import settings
+
+    if not hasattr(settings, "get_plugin_settings"):  # napari before 0.9
+        yield
+        return
+    monkeypatch.setattr(settings, "_CFG_PATH", str(tmp_path / "preferences" / "settings.yaml"))
+    settings._clear_plugin_settings_cache()
+    yield
+    settings._clear_plugin_settings_cache()
+
+
 @pytest.fixture
 def measurement() -> Measurement:
     """A small pattern with a dead column, geometry and provenance."""

@@ -2,17 +2,20 @@
 
 from __future__ import annotations
 
+import inspect
 import json
 
 import numpy as np
 import pytest
 import torch
 
-from napari_i2ipr.errors import ConfigError, InputError
+from napari_i2ipr.errors import CancelledError, ConfigError, InputError
 from napari_i2ipr.phantoms import cell, scene
 from napari_i2ipr.physics.noise import snr_db
 from napari_i2ipr.physics.support import half_box
-from napari_i2ipr.simulation import simulate
+from napari_i2ipr.progress import Cancel, Event
+from napari_i2ipr.simulation import frame_shape, photons_of_alpha, simulate
+from napari_i2ipr.simulation_options import OPTIONS
 
 
 def ideal(image: np.ndarray, frame: tuple[int, int]) -> np.ndarray:
@@ -234,3 +237,43 @@ def test_scene_has_the_spectrum_of_photographs() -> None:
     shells = [power[(radius >= r) & (radius < 1.3 * r)].mean() for r in (4, 32)]
     slope = np.log(shells[0] / shells[1]) / np.log(8)
     assert 1.5 < slope < 2.9
+
+
+def test_every_setting_is_described() -> None:
+    """Forms and --help are made of `OPTIONS`, defaults of the arguments."""
+    arguments = set(inspect.signature(simulate).parameters) - {"image", "on_event", "cancel"}
+    assert arguments == set(OPTIONS)
+    for name, option in OPTIONS.items():
+        assert option.text.endswith(".")
+        assert option.allows(option.default)
+        assert inspect.signature(simulate).parameters[name].default == option.default
+        assert not option.allows(float("nan"))
+        assert not option.allows("3")
+        assert not option.allows(True)
+    assert OPTIONS["photons"].words() == "a number above 0"
+    assert OPTIONS["seed"].words() == "a whole number of at least 0"
+    assert OPTIONS["oversampling"].words() == "a number of at least 1 and at most 64"
+
+
+def test_photons_of_alpha() -> None:
+    image = cell(48, 3)
+    made = simulate(image, alpha=3)
+    counts = made.intensity.sum() * made.intensity_scale / (4 * made.alpha**2)
+    assert photons_of_alpha(image, 3) == pytest.approx(counts, rel=0.01)
+    stack = np.stack([image, image // 2])
+    assert photons_of_alpha(stack, 3) == pytest.approx((1 + 1 / 4) / 2 * photons_of_alpha(image, 3), rel=0.02)
+    assert frame_shape((10, 21), 1.1) == (11, 24)
+
+
+def test_progress_and_stop() -> None:
+    stack, cancel = np.stack([cell(20, 0)] * 5), Cancel()
+    events: list[Event] = []
+
+    def on_event(event: Event) -> None:
+        events.append(event)
+        if event.done == 2:
+            cancel.set()
+
+    with pytest.raises(CancelledError, match="after 2 of 5"):
+        simulate(stack, on_event=on_event, cancel=cancel)
+    assert [(event.stage, event.done, event.total) for event in events] == [("simulate", 1, 5), ("simulate", 2, 5)]

@@ -10,6 +10,7 @@ import typer
 from napari_i2ipr.cli import _files
 from napari_i2ipr.cli._terminal import guarded, number, print_table
 from napari_i2ipr.errors import ConfigError
+from napari_i2ipr.simulation_options import OPTIONS
 
 if TYPE_CHECKING:
     from napari_i2ipr.data import Measurement
@@ -25,15 +26,13 @@ def simulate(
     *,
     alpha: Annotated[
         float | None,
-        typer.Option(
-            "--alpha", metavar="A", help="Noise level of the I2I-PR paper, e.g. 2, 3, 4. Not given: no noise."
-        ),
+        typer.Option("--alpha", metavar="A", help=f"{OPTIONS['alpha'].text} Not given: no noise."),
     ] = None,
-    photons: Annotated[
-        float | None, typer.Option("--photons", metavar="N", help="Photons in the whole pattern; makes whole counts.")
-    ] = None,
-    oversampling: Annotated[float, typer.Option("--oversampling", help="Frame over object size, per axis.")] = 2.0,
-    seed: Annotated[int, typer.Option("--seed", metavar="S", help="Fixes the noise.")] = 0,
+    photons: Annotated[float | None, typer.Option("--photons", metavar="N", help=OPTIONS["photons"].text)] = None,
+    oversampling: Annotated[float, typer.Option("--oversampling", help=OPTIONS["oversampling"].text)] = OPTIONS[
+        "oversampling"
+    ].default,
+    seed: Annotated[int, typer.Option("--seed", metavar="S", help=OPTIONS["seed"].text)] = OPTIONS["seed"].default,
     truth: Annotated[
         Path | None, typer.Option("--truth", metavar="OUT", help="Also write the image as read: OUT.npy or OUT.tif.")
     ] = None,

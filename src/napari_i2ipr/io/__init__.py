@@ -23,6 +23,8 @@ __all__ = [
     "READERS",
     "Format",
     "check_output",
+    "datasets",
+    "is_ours",
     "is_result",
     "read",
     "read_array",
@@ -69,6 +71,7 @@ READERS: tuple[Format, ...] = (
     Format("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".he5"), "napari_i2ipr.io.hdf5"),
     Format("TIFF", (".tif", ".tiff"), "napari_i2ipr.io.tiff"),
     Format("EDF", (".edf",), "napari_i2ipr.io.edf"),
+    Format("MRC", (".mrc", ".mrcs"), "napari_i2ipr.io.mrc"),
     Format("NPY/NPZ", (".npy", ".npz"), "napari_i2ipr.io.npy"),
     Format("zarr", (".zarr",), "napari_i2ipr.io.zarr_store"),
     Format("picture", (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"), "napari_i2ipr.io.picture"),
@@ -118,6 +121,32 @@ def read(path: str | os.PathLike[str], dataset: str | None = None) -> Measuremen
     """
     file, name = _split(path, dataset)
     return _format_of(file).read(file, name)
+
+
+def datasets(path: str | os.PathLike[str]) -> dict[str, tuple[tuple[int, ...], np.dtype[Any]]]:
+    """The arrays of a file among which `read` cannot decide, the most probable one first.
+
+    Parameters
+    ----------
+    path : str or path-like
+        File of any of `READERS`.
+
+    Returns
+    -------
+    dict
+        Shape and type by name, for ``file.h5::/name``; empty where the file says which one is meant,
+        holds one only, or none.
+
+    Raises
+    ------
+    FormatError
+        If the file is missing, empty, truncated or foreign.
+    """
+    file, name = _split(path, None)
+    if name is not None:
+        return {}
+    several = getattr(import_module(_format_of(file).module), "datasets", None)
+    return several(file) if several is not None else {}
 
 
 def read_array(path: str | os.PathLike[str], dataset: str | None = None) -> NDArray[Any]:
@@ -203,6 +232,11 @@ def read_result(path: str | os.PathLike[str]) -> Reconstruction:
 def is_result(path: str | os.PathLike[str]) -> bool:
     """Whether a reconstruction that this package wrote lies at `path`; reads headers only, never raises."""
     return _ours.kind_of(Path(path)) == "reconstruction"
+
+
+def is_ours(path: str | os.PathLike[str]) -> bool:
+    """Whether this package wrote what lies at `path`, pattern or reconstruction; reads headers only, never raises."""
+    return _ours.kind_of(Path(path)) is not None
 
 
 def check_output(path: str | os.PathLike[str], obj_type: type = Reconstruction, *, overwrite: bool = False) -> None:

@@ -114,7 +114,11 @@ def geometry(
 
 
 def source_provenance(
-    source: str, name: str, dataset: str | None = None, ignored: Mapping[str, float] | None = None
+    source: str,
+    name: str,
+    dataset: str | None = None,
+    ignored: Mapping[str, float] | None = None,
+    centre_px: tuple[float, float] | None = None,
 ) -> dict[str, Any]:
     """Provenance of a measurement that was just read.
 
@@ -128,10 +132,14 @@ def source_provenance(
         Where the data lie in the file.
     ignored : mapping, optional
         Lengths of the file that cannot be right.
+    centre_px : tuple of float, optional
+        Where the file says that the beam hits the detector, ``(y, x)`` in pixels.
     """
     found: dict[str, Any] = {"source": source, "format": name}
     if dataset:
         found["dataset"] = dataset
     if ignored:
         found["geometry_ignored"] = dict(ignored)
+    if centre_px is not None:
+        found["beam_centre_px"] = list(centre_px)
     return found

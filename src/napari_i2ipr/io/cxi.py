@@ -25,6 +25,8 @@ if TYPE_CHECKING:
 
     from numpy.typing import NDArray
 
+    from napari_i2ipr.io._pick import Found
+
 CXI_VERSION = 160
 HAS_SIGNAL = 0x1000
 INVALID = 0x1
@@ -79,8 +81,14 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
         if ours:
             return _with_ours(path, group, intensity, bad)
         found, ignored = hdf5.geometry(file, near=name)
-    provenance = _lengths.source_provenance(str(path), "cxi", name, ignored)
+        provenance = _lengths.source_provenance(str(path), "cxi", name, ignored, hdf5.beam_centre(file, name))
     return Measurement(intensity, bad_pixels=bad, geometry=found, provenance=provenance)
+
+
+def datasets(path: Path) -> Found:
+    """The datasets among which `read` cannot decide, the most probable first; none where it can."""
+    with hdf5.opened(path) as file:
+        return {} if _usual_place(file) else hdf5.undecided(file)
 
 
 def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazyStack:
@@ -193,17 +201,22 @@ def _write_geometry(file: Any, measurement: Measurement) -> None:
 
 def _locate(file: Any, path: Path, dataset: str | None) -> str:
     """Path of the data: the named ones, CXI's places, or whatever HDF5 file it is."""
+    place = _usual_place(file) if dataset is None else None
+    return place or hdf5.locate(file, path, dataset)
+
+
+def _usual_place(file: Any) -> str | None:
+    """The first of CXI's places for data at which there are some."""
     import h5py
 
-    if dataset is None:
-        for place in _PLACES:
-            try:
-                node = file.get(place)
-            except (KeyError, OSError):
-                continue
-            if isinstance(node, h5py.Dataset):
-                return f"/{place}"
-    return hdf5.locate(file, path, dataset)
+    for place in _PLACES:
+        try:
+            node = file.get(place)
+        except (KeyError, OSError):
+            continue
+        if isinstance(node, h5py.Dataset):
+            return f"/{place}"
+    return None
 
 
 def _refuse_object(file: Any, path: Path, name: str) -> None:

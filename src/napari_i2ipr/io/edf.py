@@ -58,7 +58,9 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
     array, header = _load(path, dataset)
     values = {role: _length(header, keys) for role, keys in _KEYS.items()}
     found, ignored = _lengths.geometry(values["wavelength"], values["distance"], values["y"], values["x"])
-    provenance = _lengths.source_provenance(str(path), "edf", ignored=ignored)
+    y, x = (_lengths.number(header.get(key)) for key in ("center_2", "center_1"))
+    centre = None if y is None or x is None else (y, x)
+    provenance = _lengths.source_provenance(str(path), "edf", ignored=ignored, centre_px=centre)
     return Measurement(array, geometry=found, provenance=provenance)
 
 

@@ -14,7 +14,7 @@ from napari_i2ipr.errors import FormatError, InputError
 from napari_i2ipr.io import _lengths
 from napari_i2ipr.io._guard import head, reading, require_file
 from napari_i2ipr.io._lazy import LazyStack, frame_index, native, open_stack
-from napari_i2ipr.io._pick import Found, missing, pick
+from napari_i2ipr.io._pick import Found, candidates, missing, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -37,7 +37,10 @@ _ROLES = {
     "detector_distance": "distance",
     "x_pixel_size": "x",
     "y_pixel_size": "y",
+    "beam_center_x": "centre x",
+    "beam_center_y": "centre y",
 }
+_PIXELS = ("", "px", "pixel", "pixels")
 
 
 def has_signature(path: Path) -> bool:
@@ -98,7 +101,7 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
         intensity = load(file, path, name)
         found, ignored = geometry(file, near=name)
         bad = _pixel_mask(file, intensity.shape[-2:], name)
-    provenance = _lengths.source_provenance(str(path), "hdf5", name, ignored)
+        provenance = _lengths.source_provenance(str(path), "hdf5", name, ignored, beam_centre(file, name))
     return Measurement(intensity, bad_pixels=bad, geometry=found, provenance=provenance)
 
 
@@ -106,6 +109,21 @@ def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazySta
     """Read an array without any meaning, for masks, supports and images; see `read`."""
     with opened(path) as file:
         return load(file, path, locate(file, path, dataset, masks_too=True))
+
+
+def datasets(path: Path) -> Found:
+    """The datasets among which `read` cannot decide, the most probable first; none where it can."""
+    with opened(path) as file:
+        return undecided(file)
+
+
+def undecided(file: Any) -> Found:
+    """See `datasets`, for an open file."""
+    if _nexus_default(file, "") is not None:
+        return {}
+    found = arrays(file)
+    names = [] if _series(found) else candidates(found)
+    return {name: found[name] for name in names} if len(names) > 1 else {}
 
 
 def locate(file: Any, path: Path, dataset: str | None, *, masks_too: bool = False) -> str:
@@ -205,6 +223,20 @@ def geometry(file: Any, near: str = "") -> tuple[Geometry, dict[str, float]]:
     tuple
         The geometry, and the values that cannot be right.
     """
+    found = _instrument(file, near)
+    wavelength = found.get("wavelength", found.get("energy"))
+    return _lengths.geometry(wavelength, found.get("distance"), found.get("y"), found.get("x"))
+
+
+def beam_centre(file: Any, near: str = "") -> tuple[float, float] | None:
+    """Where the file says that the beam hits the detector, ``(y, x)`` in pixels; parameters as for `geometry`."""
+    found = _instrument(file, near)
+    y, x = found.get("centre y"), found.get("centre x")
+    return None if y is None or x is None or (y, x) == (0.0, 0.0) else (y, x)
+
+
+def _instrument(file: Any, near: str) -> dict[str, float]:
+    """Values below an instrument by their role, lengths in metres, centres in pixels."""
     import h5py
 
     entry = near.strip("/").split("/")[0]
@@ -221,20 +253,21 @@ def geometry(file: Any, near: str = "") -> tuple[Geometry, dict[str, float]]:
         return True if visited >= _MAX_NODES else None
 
     file.visititems(visit)
-    lengths: dict[str, float] = {}
+    values: dict[str, float] = {}
     for _, role, _, node in sorted(found, key=lambda hit: hit[:3]):
-        value = _length(role, node)
+        value = _value(role, node)
         if value is not None:
-            lengths.setdefault(role, value)
-    wavelength = lengths.get("wavelength", lengths.get("energy"))
-    return _lengths.geometry(wavelength, lengths.get("distance"), lengths.get("y"), lengths.get("x"))
+            values.setdefault(role, value)
+    return values
 
 
-def _length(role: str, node: Any) -> float | None:
+def _value(role: str, node: Any) -> float | None:
     if node.shape is None or node.size > 1_000_000 or node.dtype.kind not in "iuf":
         return None
     units = text(node.attrs["units"]) if "units" in node.attrs else ""
     value = node[()]
+    if role.startswith("centre"):
+        return _lengths.number(value) if units.strip().lower() in _PIXELS else None
     if role == "energy":
         return _lengths.wavelength_of_energy_m(value, units)
     return _lengths.length_m(value, units)

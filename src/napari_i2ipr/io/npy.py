@@ -12,7 +12,7 @@ from napari_i2ipr.io import _attrs, _lengths
 from napari_i2ipr.io._guard import head, reading, require_file, writing
 from napari_i2ipr.io._lazy import LazyStack, frame_index, native, open_stack
 from napari_i2ipr.io._ours import ZIP_MAGIC
-from napari_i2ipr.io._pick import missing, no_inner, pick
+from napari_i2ipr.io._pick import Found, candidates, missing, no_inner, pick
 
 if TYPE_CHECKING:
     from collections.abc import Iterator, Sequence
@@ -59,6 +59,18 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
             return _measurement(path, arrays)
         name = _name(path, arrays, dataset)
         return Measurement(_single(arrays[name]), provenance=_lengths.source_provenance(str(path), "npz", name))
+
+
+def datasets(path: Path) -> Found:
+    """The arrays of an NPZ among which `read` cannot decide, the most probable first; none where it can."""
+    if not _is_npz(path):
+        return {}
+    with reading(path, "NPZ"), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
+        if "intensity" in arrays:
+            return {}
+        found = {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files}
+    names = candidates(found)
+    return {name: found[name] for name in names} if len(names) > 1 else {}
 
 
 def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazyStack:

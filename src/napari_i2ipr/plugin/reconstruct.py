@@ -14,7 +14,7 @@ from napari.utils.notifications import show_error, show_warning
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
 
-from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Config, Refinement
+from napari_i2ipr.config import PRESETS, Config, Refinement
 from napari_i2ipr.data import Status
 from napari_i2ipr.errors import I2IPRError, InputError
 from napari_i2ipr.plugin import form
@@ -30,6 +30,7 @@ from napari_i2ipr.plugin.layers import (
 from napari_i2ipr.plugin.panel import Link, RunPanel, connect, disconnect
 from napari_i2ipr.plugin.regions import labels_of, support_of
 from napari_i2ipr.plugin.section import SectionForm
+from napari_i2ipr.plugin.settings import preferences
 from napari_i2ipr.plugin.worker import ReconstructTask, Runner, sentence
 
 if TYPE_CHECKING:
@@ -59,6 +60,7 @@ class ReconstructWidget(QWidget):
         self._make_fields()
         self._lay_out()
         self._connect()
+        self._on_preset(self.preset.value)
         self.pattern.value = self._patterns()[-1][1]
         self._on_pattern(self.pattern.value)
 
@@ -77,13 +79,15 @@ class ReconstructWidget(QWidget):
             "Where the object may be (its support): a part of the frame, or what you drew in a Labels or Shapes layer."
         )
         self.object = form.field(Config, "object")
-        self.preset = ComboBox(choices=list(PRESETS), value=DEFAULT_PRESET, label=form.label("preset"))
+        wanted = preferences()
+        self.preset = ComboBox(choices=list(PRESETS), value=wanted.preset, label=form.label("preset"))
         self.preset.tooltip = "How much work to spend on a better result; the default suits most patterns."
         self.members = form.field(Config, "members")
         self.seed = form.field(Config, "seed")
         self.refine = SectionForm(Refinement, "How to refine")
         devices = ["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"]
-        self.device = ComboBox(choices=devices, value="auto", label="Compute on")
+        device = wanted.device if wanted.device in devices else "auto"
+        self.device = ComboBox(choices=devices, value=device, label="Compute on")
         self.device.tooltip = "auto takes a graphics card (cuda) where there is one, otherwise the processor (cpu)."
         self.side_by_side = CheckBox(value=True, text="Show the result side by side")
         self.side_by_side.tooltip = (
@@ -234,6 +238,7 @@ class ReconstructWidget(QWidget):
     def _config(self) -> Config:
         changes = {name: getattr(self, name).value for name in ("object", "members", "seed")}
         changes["refine"] = self.refine.values
+        changes["compute"] = {"memory_fraction": preferences().memory_fraction}
         if isinstance(self.support.value, str) and self.support.value != _FILE:
             changes["support"] = self.support.value
         return Config.from_preset(self.preset.value, **changes)
