@@ -92,6 +92,7 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
     """Files of small untrained weights, always the same ones; what is given goes into their card."""
     import torch
 
+    from napari_i2ipr.refine.indi import Sampling
     from napari_i2ipr.refine.networks import NetworkSpec
     from napari_i2ipr.refine.sampler import Model
     from napari_i2ipr.refine.weights import Card, save
@@ -104,7 +105,8 @@ def make_weights(tmp_path_factory: pytest.TempPathFactory) -> Callable[..., Path
             for parameter in model.network.parameters():  # some begin at zero, and so would do nothing
                 torch.nn.init.normal_(parameter, std=0.05)
         path = tmp_path_factory.mktemp("weights") / "tiny.safetensors"
-        save(model, Card(**{"name": "tiny", "network": spec, "bfloat16": False, **card}), path)
+        usual = {"name": "tiny", "network": spec, "bfloat16": False, "sampling": Sampling(steps=2)}
+        save(model, Card(**{**usual, **card}), path)
         return path
 
     return make

@@ -21,6 +21,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.physics.problem import Problem
     from napari_i2ipr.progress import Cancel, OnEvent
     from napari_i2ipr.refine.ensemble import Refined
+    from napari_i2ipr.refine.indi import Sampling
     from napari_i2ipr.refine.weights import Weights
 
 WELL_MEASURED = 0.5
@@ -77,7 +78,7 @@ def refined(
     except CancelledError:
         return replace(classical, scores={"refined": False}, status=Status.CANCELLED)
     ratio = misfit_ratio(problem, found.image, classical.image)
-    limit = weights.card.max_chi_ratio
+    limit = weights.card.max_chi_ratio if sampling_of(weights, config) == weights.card.sampling else None
     r_factor, chi = problem.agreement(found.image)
     scores = {
         "refined": True,
@@ -104,11 +105,8 @@ def run(
     Parameters and errors as for `napari_i2ipr.refine.ensemble.refine`.
     """
     from napari_i2ipr.refine.ensemble import refine
-    from napari_i2ipr.refine.indi import Sampling
 
-    settings, own = config.refine, weights.card.sampling
-    sampler = own.sampler if settings.sampler == "auto" else settings.sampler
-    sampling = Sampling(sampler=sampler, steps=settings.steps or own.steps, last=own.last)
+    settings, sampling = config.refine, sampling_of(weights, config)
     device = problem.amplitude.device
     model = weights.model if device.type == "cpu" else copy.deepcopy(weights.model).to(device)
     return refine(
@@ -122,6 +120,16 @@ def run(
         on_event=on_event,
         cancel=cancel,
     )
+
+
+def sampling_of(weights: Weights, config: Config) -> Sampling:
+    """Sampler and steps of a configuration: the weights' own where it leaves them open.
+
+    The limit of the check against the data was found with the weights' own, and holds for these only.
+    """
+    settings, own = config.refine, weights.card.sampling
+    sampler = own.sampler if settings.sampler == "auto" else settings.sampler
+    return own.model_copy(update={"sampler": sampler, "steps": settings.steps or own.steps})
 
 
 def misfit_ratio(problem: Problem, image: Tensor, classical: Tensor) -> float:

@@ -112,7 +112,7 @@ def settings(folder: Path) -> Path:
 @pytest.fixture
 def refining(folder: Path) -> Path:
     """``refining.yaml``: the same, refined."""
-    text = SETTINGS.replace("{enabled: false}", "{views: 1, steps: 1}")
+    text = SETTINGS.replace("{enabled: false}", "{views: 1}")
     Path("refining.yaml").write_text(text, encoding="utf-8")
     return Path("refining.yaml")
 

@@ -11,6 +11,7 @@ import numpy as np
 import pytest
 
 from napari_i2ipr import io
+from napari_i2ipr.refine.indi import Sampling
 from napari_i2ipr.refine.uncertainty import Calibration
 
 Run = Callable[..., Any]
@@ -26,7 +27,8 @@ def rows(text: str) -> dict[str, str]:
 
 
 def test_refined(pattern: Path, refining: Path, run: Run, make_weights: MakeWeights) -> None:
-    weights = make_weights(calibration=CALIBRATION, max_chi_ratio=1e6)
+    sampling = Sampling(sampler="indi", steps=3)
+    weights = make_weights(calibration=CALIBRATION, max_chi_ratio=1e6, sampling=sampling)
     options = ["--config", refining, "--weights", weights, "--views", 2, "--steps", 3, "--sampler", "indi"]
     done = run("reconstruct", pattern, "r.zarr", *options)
     assert (done.code, done.err) == (0, "")

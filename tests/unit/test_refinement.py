@@ -38,7 +38,7 @@ DOUBLED = Calibration(raw=(1e-9, 1e3), expected=(4e-9, 4e3), scales={"0.5": 0.7,
 
 
 def refining(weights: Path, **changes: Any) -> Config:
-    return CLASSICAL.replace(refine={"enabled": True, "weights": str(weights), "steps": 2, "views": 2, **changes})
+    return CLASSICAL.replace(refine={"enabled": True, "weights": str(weights), "steps": 0, "views": 2, **changes})
 
 
 def measured(seeds: tuple[int, ...] = (0,), factor: float = 1.0, frame: tuple[int, int] = (33, 40)) -> Measurement:
@@ -291,6 +291,16 @@ def test_steps_are_those_of_the_weights_unless_given(
         found = run(weights, problem, [candidates], config, on_event=events.append)
         assert [event.done for event in events] == list(range(1, total + 1))
         assert found.members.shape == (1, *candidates.shape[1:])
+
+
+@pytest.mark.parametrize("other", [{"steps": 3}, {"sampler": "indi"}], ids=str)
+def test_the_limit_holds_for_the_sampling_that_it_was_found_with(
+    make_weights: MakeWeights, other: dict[str, Any]
+) -> None:
+    weights = make_weights(max_chi_ratio=TINY_LIMIT)
+    found = reconstruct(measured(), refining(weights, **other), device="cpu")
+    assert (found.status, found.scores["refined"], found.scores["chi_ratio_limit"]) == (Status.DONE, True, None)
+    assert found.scores["chi_ratio"] > TINY_LIMIT
 
 
 def test_a_reconstruction_without_warnings(make_weights: MakeWeights) -> None:
