@@ -73,8 +73,9 @@ def test_settings_need_no_torch() -> None:
     run_python(
         "import sys; sys.modules['torch'] = None\n"
         "from napari_i2ipr.config import Config\n"
+        "from napari_i2ipr.prepare import Preparation\n"
         "from napari_i2ipr.solvers import METHODS\n"
-        "Config()\n"
+        "Config(), Preparation()\n"
         "assert all(method() is not None for method in METHODS.values())\n"
     )
 

@@ -2,13 +2,13 @@
 
 from __future__ import annotations
 
-import json
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, Self
 
-import yaml
-from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError, model_validator
+from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 
 from napari_i2ipr.errors import ConfigError
+from napari_i2ipr.sections import Section as _Section
+from napari_i2ipr.sections import merged as _merged
 from napari_i2ipr.solvers.recipe import Schedule, parse_schedule, schedule_text
 
 
@@ -32,10 +32,6 @@ def _known_preset(name: Any) -> str:
     if name not in (*PRESETS, "custom"):
         raise ConfigError(f"the preset {name!r}", expected="one of " + ", ".join(PRESETS))
     return str(name)
-
-
-class _Section(BaseModel):
-    model_config = ConfigDict(frozen=True, extra="forbid", validate_default=True)
 
 
 class Initialisation(_Section):
@@ -174,70 +170,14 @@ class Config(_Section):
         _known_preset(name)
         return cls.from_dict({"preset": name, **changes})
 
-    @classmethod
-    def from_dict(cls, values: dict[str, Any]) -> Config:
-        """A configuration from plain values; what is missing comes from its preset."""
-        if not isinstance(values, dict):
-            raise ConfigError(f"a {type(values).__name__}", expected="settings by name")
-        try:
-            return cls.model_validate(values)
-        except ValidationError as error:
-            first = error.errors()[0]
-            where = ".".join(str(part) for part in first["loc"])
-            inner = first.get("ctx", {}).get("error")
-            if isinstance(inner, ConfigError):
-                raise ConfigError(f"{inner.got} as {where}", expected=inner.expected, do=inner.do) from None
-            raise ConfigError(
-                f"the setting {where} = {first.get('input')!r}: {first['msg']}",
-                do="`i2ipr config` prints every setting with its default",
-            ) from None
-
-    @classmethod
-    def from_yaml(cls, text: str) -> Config:
-        """A configuration from YAML or JSON text."""
-        try:
-            values = yaml.safe_load(text)
-        except yaml.YAMLError as error:
-            raise ConfigError(f"text that is not YAML ({str(error).splitlines()[0]})", do="check the file") from None
-        return cls.from_dict({} if values is None else values)
-
-    def to_yaml(self) -> str:
-        """The settings as YAML, every field with its description as a comment."""
-        lines: list[str] = []
-        _write(self, lines, "")
-        return "\n".join(lines) + "\n"
-
-    def to_dict(self) -> dict[str, Any]:
-        """The settings as plain values (JSON-able)."""
-        values: dict[str, Any] = json.loads(self.model_dump_json())
-        return values
-
-    def replace(self, **changes: Any) -> Config:
+    def replace(self, **changes: Any) -> Self:
         """A copy with fields changed; sections may be given as dicts of the fields that change.
 
         The name of another preset brings its settings in place of all the present ones.
         """
         if changes.get("preset", self.preset) != self.preset:
             return self.from_dict(changes)
-        return self.from_dict(_merged(self.to_dict(), changes))
-
-
-def _merged(base: dict[str, Any], changes: dict[str, Any]) -> dict[str, Any]:
-    merged = dict(base)
-    for key, value in changes.items():
-        old = merged.get(key)
-        merged[key] = _merged(old, value) if isinstance(old, dict) and isinstance(value, dict) else value
-    return merged
-
-
-def _write(section: BaseModel, lines: list[str], indent: str) -> None:
-    for name, info in type(section).model_fields.items():
-        value = getattr(section, name)
-        if isinstance(value, BaseModel):
-            lines.append(f"{indent}{name}:  # {(type(value).__doc__ or '').splitlines()[0]}")
-            _write(value, lines, indent + "  ")
-        else:
-            lines.append(f"{indent}{name}: {json.dumps(value)}  # {info.description}")
+        return super().replace(**changes)
 
 
 DEFAULT_PRESET = "balanced"

@@ -98,7 +98,7 @@ def test_beam_centre(tmp_path: Path, units: str) -> None:
             if units:
                 file[f"entry/instrument/detector/beam_center_{axis}"].attrs["units"] = units
     found = io.read(path).provenance
-    assert found.get("beam_centre_px") == (None if units == "m" else [12.25, 9.5])
+    assert found.get("center_px") == (None if units == "m" else [12.25, 9.5])
 
 
 def test_mrc(tmp_path: Path) -> None:

@@ -37,7 +37,7 @@ def read_settings(file: Path | None, preset: str | None, *, schedule: str | None
 
     if file is not None and preset is not None:
         raise ConfigError("--config and --preset", expected="one of them", do="put the preset's name into the file")
-    settings = Config.from_preset(preset or DEFAULT_PRESET) if file is None else Config.from_yaml(_text(file))
+    settings = Config.from_preset(preset or DEFAULT_PRESET) if file is None else Config.from_yaml(text(file))
     wanted = {name: value for name, value in changes.items() if value is not None}
     if schedule is not None:
         parse_schedule(schedule)
@@ -45,7 +45,14 @@ def read_settings(file: Path | None, preset: str | None, *, schedule: str | None
     return settings.replace(**wanted) if wanted else settings
 
 
-def _text(file: Path) -> str:
+def text(file: Path) -> str:
+    """The text of a settings file.
+
+    Raises
+    ------
+    FormatError
+        If the file cannot be read.
+    """
     try:
         return file.read_text(encoding="utf-8")
     except OSError as error:

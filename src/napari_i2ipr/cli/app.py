@@ -13,6 +13,7 @@ from napari_i2ipr.cli.doctor import doctor
 from napari_i2ipr.cli.evaluate import evaluate
 from napari_i2ipr.cli.info import info
 from napari_i2ipr.cli.napari import napari
+from napari_i2ipr.cli.prepare import prepare
 from napari_i2ipr.cli.reconstruct import reconstruct
 from napari_i2ipr.cli.score import score
 from napari_i2ipr.cli.simulate import simulate
@@ -31,7 +32,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (reconstruct, score, simulate, evaluate, info, napari, config, train, demo, doctor):
+for command in (prepare, reconstruct, score, simulate, evaluate, info, napari, config, train, demo, doctor):
     app.command()(command)
 app.add_typer(weights)
 

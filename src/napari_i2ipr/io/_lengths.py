@@ -141,5 +141,5 @@ def source_provenance(
     if ignored:
         found["geometry_ignored"] = dict(ignored)
     if centre_px is not None:
-        found["beam_centre_px"] = list(centre_px)
+        found["center_px"] = list(centre_px)
     return found

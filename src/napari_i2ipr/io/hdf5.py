@@ -232,7 +232,20 @@ def beam_centre(file: Any, near: str = "") -> tuple[float, float] | None:
     """Where the file says that the beam hits the detector, ``(y, x)`` in pixels; parameters as for `geometry`."""
     found = _instrument(file, near)
     y, x = found.get("centre y"), found.get("centre x")
+    if y is None or x is None:
+        y, x = _hawk_centre(file)
     return None if y is None or x is None or (y, x) == (0.0, 0.0) else (y, x)
+
+
+def _hawk_centre(file: Any) -> tuple[float, float] | tuple[None, None]:
+    """Hawk keeps ``image_center`` at the root, in the order of the axes."""
+    import h5py
+
+    node = file.get("image_center")
+    if not isinstance(node, h5py.Dataset) or node.size not in {2, 3}:
+        return None, None
+    y, x = (_lengths.number(value) for value in np.ravel(node[()])[:2])
+    return (None, None) if y is None or x is None else (y, x)
 
 
 def _instrument(file: Any, near: str) -> dict[str, float]:

@@ -134,7 +134,7 @@ def _pattern(measurement: Measurement, name: str) -> list[LayerData]:
     layers = pattern_layers(measurement, name)
     ny, nx = measurement.frame_shape
     words = layers[0][1]["metadata"][KEY]
-    words["centre_px"] = tuple(measurement.provenance.get("beam_centre_px", (ny // 2, nx // 2)))
+    words["centre_px"] = tuple(measurement.provenance.get("center_px", (ny // 2, nx // 2)))
     return layers
 
 

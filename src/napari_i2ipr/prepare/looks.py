@@ -156,7 +156,7 @@ def missing_blocks(
     Parameters
     ----------
     values : ndarray
-        Intensities >= 0, ``(y, x)``.
+        Intensities, ``(y, x)``.
     zero : ndarray of bool
         Pixels stored as nothing: zero, or a negative flag.
     bad : ndarray of bool
