@@ -11,6 +11,7 @@ import torch
 from napari_i2ipr.data import Candidate
 from napari_i2ipr.physics.problem import Candidates
 from napari_i2ipr.physics.symmetry import align
+from napari_i2ipr.progress import Event
 from napari_i2ipr.shells import compare
 
 if TYPE_CHECKING:
@@ -19,7 +20,14 @@ if TYPE_CHECKING:
     from napari_i2ipr.config import Config
     from napari_i2ipr.physics.problem import Problem
     from napari_i2ipr.physics.symmetry import Alignment
+    from napari_i2ipr.progress import Cancel, OnEvent
     from napari_i2ipr.shells import Shells
+
+COLUMNS = ("images", "score", "residual", "free_score", "outside", "start", "iterations", "independent")
+"""Fields of `Candidates` with a column for each."""
+
+AFTER_STOP = 3e6
+"""Comparisons of two candidates, times their pixels, for which there is time after a stop: 0.1 s on one CPU core."""
 
 
 def joined(sets: list[Candidates]) -> Candidates:
@@ -28,21 +36,54 @@ def joined(sets: list[Candidates]) -> Candidates:
     def column(name: str) -> Tensor:
         return torch.cat([getattr(c, name) for c in sets], dim=1)
 
-    names = ("images", "score", "residual", "free_score", "outside", "start", "iterations", "independent")
-    columns = {name: column(name) for name in names}
+    columns = {name: column(name) for name in COLUMNS}
     return Candidates(
         **columns, spent=sum((c.spent for c in sets), torch.zeros(1)), status=(sum((c.status[0] for c in sets), ()),)
     )
 
 
-def aggregate(problem: Problem, pool: Candidates, config: Config) -> tuple[Alignment, Tensor, Tensor, Tensor]:
-    """Aligned candidates, their weights, the weighted mean and the weighted standard deviation."""
+def fewer(pool: Candidates, comparisons: float = AFTER_STOP) -> Candidates:
+    """The best candidates, two at least: as many as can be aligned in the moment after a stop."""
+    n, size = pool.images.shape[1], pool.images.shape[-2] * pool.images.shape[-1]
+    count = n
+    while count > 2 and (min(count, 16) ** 2 + 6 * count) * size > comparisons:
+        count -= 1
+    if count == n:
+        return pool
+    ranked = torch.where(pool.iterations[0] > 0, pool.score[0], torch.inf).argsort(stable=True)
+    best = ranked[:count].sort().values
+    columns = {name: getattr(pool, name)[:, best.to(getattr(pool, name).device)] for name in COLUMNS}
+    return replace(pool, **columns, status=(tuple(pool.status[0][k] for k in best.tolist()),))
+
+
+def aggregate(
+    problem: Problem,
+    pool: Candidates,
+    config: Config,
+    *,
+    on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
+) -> tuple[Alignment, Tensor, Tensor, Tensor]:
+    """Aligned candidates, their weights, the weighted mean and the weighted standard deviation.
+
+    Raises
+    ------
+    CancelledError
+        When stopped before the end.
+    """
+
+    def on_step(done: int, total: int) -> None:
+        if on_event is not None:
+            on_event(Event("align", done, total))
+
     settings = config.aggregation
     aligned = align(
         pool.images[0],
         reference=int(pool.score[0].argmin()),
         shifts=config.alignment.shifts,
         subpixel=config.alignment.subpixel,
+        on_step=on_step,
+        cancel=cancel,
     )
     aligned = replace(aligned, images=problem.constrain(aligned.images))
     weights = _sound(pool, aligned, config).to(torch.float32)
@@ -106,14 +147,13 @@ def table(pool: Candidates, aligned: Alignment, weights: Tensor, config: Config)
     ]
 
 
-def independent(sets: list[Candidates], aligned: Alignment, config: Config) -> Tensor:
-    """The results of all starts before they had anything in common, matched to each other, ``(K, h, w)``."""
+def independent(sets: list[Candidates], pool: Candidates, aligned: Alignment, config: Config) -> Tensor:
+    """The results of the pool's starts before they had anything in common, matched to each other, ``(K, h, w)``."""
     if all(c.independent is c.images for c in sets):
         return aligned.images
     if len(sets) == 1:
         return sets[0].independent[0]
-    found = torch.cat([c.independent[0] for c in sets])
-    return align(found, shifts=config.alignment.shifts, subpixel=config.alignment.subpixel).images
+    return align(pool.independent[0], shifts=config.alignment.shifts, subpixel=config.alignment.subpixel).images
 
 
 def shells(problem: Problem, starts: Tensor, last: Tensor, image: Tensor, pixel: tuple[float, float]) -> Shells:

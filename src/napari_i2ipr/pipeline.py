@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 import torch
 
-from napari_i2ipr.aggregate import aggregate, consistency, independent, joined, shells, table
+from napari_i2ipr.aggregate import aggregate, consistency, fewer, independent, joined, shells, table
 from napari_i2ipr.assembly import Part, assembled, worst
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
@@ -106,6 +106,8 @@ def _frames(
     """The frames one after another; those that a stop left out are missing at the end."""
     parts: list[Part] = []
     for index in range(measurement.n_frames):
+        if parts and _stopped(cancel):
+            break
         say = _numbered(on_event, index, measurement.n_frames)
         try:
             found = initial(measurement.frame(index), index, config, device, on_event=say, cancel=cancel)
@@ -148,6 +150,8 @@ class Initial:
         Pixel ``(y, x)`` of the object in metres; 1 where it is unknown.
     fingerprint : str
         Of the conditioned frame, see `Measurement.fingerprint`.
+    stopped : bool
+        Whether candidate sets are missing after a stop.
     """
 
     problem: Problem
@@ -156,6 +160,7 @@ class Initial:
     notes: tuple[str, ...]
     pixel: tuple[float, float] = (1.0, 1.0)
     fingerprint: str = ""
+    stopped: bool = False
 
 
 def initial(
@@ -183,12 +188,14 @@ def initial(
         warnings.warn(note, DataWarning, stacklevel=4)
     problem = as_problem(frame, index, config, device)
     started = time.perf_counter()
-    sets = [candidate_set(problem, config, member, on_event, cancel) for member in range(config.members)]
+    sets: list[Candidates] = []
+    while len(sets) < config.members and not (sets and _stopped(cancel)):
+        sets.append(candidate_set(problem, config, len(sets), on_event, cancel))
     seconds = time.perf_counter() - started
     if all(bool((c.iterations == 0).all()) for c in sets):
         raise CancelledError("a stop before the first iteration", do="run it again")
     pixel = frame.geometry.object_pixel_m(frame.frame_shape) or (1.0, 1.0)
-    return Initial(problem, sets, seconds, notes, pixel, frame.fingerprint())
+    return Initial(problem, sets, seconds, notes, pixel, frame.fingerprint(), stopped=len(sets) < config.members)
 
 
 def complete(
@@ -211,10 +218,22 @@ def complete(
 
 def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cancel: Cancel | None) -> Part:
     problem, sets = found.problem, found.sets
-    pool = joined(sets)
+    pool, notes = joined(sets), found.notes
     if on_event is not None:
         on_event(Event("align", 0, 1))
-    aligned, weights, mean, spread = aggregate(problem, pool, config)
+    statuses = [Status[name] for c in sets for name in c.status[0]] + [Status.CANCELLED] * found.stopped
+    try:
+        aligned, weights, mean, spread = aggregate(problem, pool, config, on_event=on_event, cancel=cancel)
+    except CancelledError:
+        whole, pool = pool, fewer(pool)
+        aligned, weights, mean, spread = aggregate(problem, pool, config)
+        if pool is not whole:
+            statuses.append(Status.CANCELLED)
+            notes += (
+                f"stopped: only the best {pool.images.shape[1]} of {whole.images.shape[1]} candidates are averaged",
+            )
+    if on_event is not None:
+        on_event(Event("align", 1, 1, image=lambda: mean.cpu().numpy()))
     scale = float(problem.scale[0])
     scores = consistency(problem, pool, mean)
     scores |= {
@@ -225,10 +244,9 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
     }
     alpha = float(problem.alpha[0]) * scale
     scores["alpha"] = None if math.isnan(alpha) else alpha
-    starts = independent(sets, aligned, config)
+    starts = independent(sets, pool, aligned, config)
     scores["reproducibility"] = correlation(starts.cpu().numpy())
     rows = table(pool, aligned, weights, config)
-    statuses = [Status[name] for c in sets for name in c.status[0]]
     outcome = Outcome(mean, spread, status=worst(statuses))
     if outcome.status is not Status.CANCELLED:
         outcome = refined(problem, _sound_sets(aligned, rows), outcome, config, on_event=on_event, cancel=cancel)
@@ -245,7 +263,7 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
         rows,
         {**scores, **outcome.scores},
         outcome.status,
-        (*found.notes, *outcome.notes),
+        (*notes, *outcome.notes),
         (rows_box.start, columns_box.start, rows_box.stop - rows_box.start, columns_box.stop - columns_box.start),
         shells(problem, starts, aligned.images, outcome.image, found.pixel),
         found.fingerprint,
@@ -315,11 +333,16 @@ def candidate_set(
     )
 
 
+def _stopped(cancel: Cancel | None) -> bool:
+    return cancel is not None and cancel.is_set()
+
+
 def _numbered(on_event: OnEvent | None, index: int, total: int) -> OnEvent | None:
     """Name the frame in the events of a stack."""
     if on_event is None or total == 1:
         return on_event
-    return lambda event: on_event(replace(event, stage=f"pattern {index + 1} of {total}: {event.stage}"))
+    said = f"pattern {index + 1} of {total}: "
+    return lambda event: on_event(replace(event, stage=said + event.stage, frame=index, frames=total))
 
 
 def _device(name: str) -> torch.device:

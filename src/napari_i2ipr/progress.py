@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from typing import Any
 
 
 @dataclass(frozen=True)
@@ -21,6 +22,10 @@ class Event:
         Current score of the work (R-factor-like, lower is better), when known.
     message : str
         A sentence for the user, empty most of the time.
+    frame, frames : int
+        Pattern that is worked on, from 0, and how many there are.
+    image : callable or None
+        Gives the estimate at hand as an array ``(h, w)``; to be called before the event's receiver returns.
     """
 
     stage: str
@@ -28,6 +33,9 @@ class Event:
     total: int
     score: float | None = None
     message: str = ""
+    frame: int = 0
+    frames: int = 1
+    image: Callable[[], Any] | None = field(default=None, compare=False, repr=False)
 
 
 OnEvent = Callable[[Event], None]

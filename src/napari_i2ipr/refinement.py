@@ -69,6 +69,8 @@ def refined(
         return replace(classical, scores={"refined": False})
     if classical.image.is_complex():
         return replace(classical, scores={"refined": False, "refine_skipped": "complex object"})
+    if cancel is not None and cancel.is_set():
+        return replace(classical, scores={"refined": False}, status=Status.CANCELLED)
     from napari_i2ipr.refine.weights import load
 
     started = time.perf_counter()

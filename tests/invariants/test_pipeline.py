@@ -391,6 +391,59 @@ def test_a_stop_in_a_stack_keeps_the_finished_patterns() -> None:
     assert len(found.candidates) == 3
 
 
+@pytest.mark.parametrize("stage", ["blind mean", "align"])
+def test_a_stop_while_candidates_are_aligned_keeps_the_best(stage: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    """There is no time for all of them: those that are averaged are the best."""
+    monkeypatch.setattr(aggregate.fewer, "__defaults__", (0.0,))
+    measurement = measure(pattern(drawn((48, 40)), noise=0.05))
+    whole = reconstruct(measurement, QUICK, device="cpu")
+    stop = StopAt(stage)
+    found = reconstruct(measurement, QUICK, device="cpu", on_event=stop, cancel=stop.cancel)
+    assert found.status is Status.CANCELLED
+    assert np.isfinite(found.image).all()
+    assert found.scores["r_factor"] < 0.5
+    assert [row.start for row in found.candidates] == [row.start for row in whole.candidates[:2]]
+    assert sum(row.weight for row in found.candidates) == pytest.approx(1)
+    assert any("only the best 2 of 3" in note for note in found.provenance["notes"])
+    skipped = stage == "blind mean"
+    assert {row.iterations for row in found.candidates} == {100 if skipped else 120}
+
+
+def test_a_stop_between_candidate_sets_leaves_the_others_out() -> None:
+    config = QUICK.replace(members=3, initialisation={"final": ""})
+    stop = StopAt("long run", 3 * 80)
+    found = reconstruct(
+        measure(pattern(drawn((33, 40)), noise=0.05)), config, device="cpu", on_event=stop, cancel=stop.cancel
+    )
+    assert found.status is Status.CANCELLED
+    assert {row.member for row in found.candidates} == {0}
+    assert all(row.iterations == 100 for row in found.candidates)
+
+
+def test_a_stop_is_no_reason_to_refine(quick: Config) -> None:
+    stop = StopAt("align")
+    found = reconstruct(measure(pattern(drawn((33, 40)))), quick, device="cpu", on_event=stop, cancel=stop.cancel)
+    assert found.scores["refined"] is False
+    assert (found.status is Status.CANCELLED) == quick.refine.enabled
+
+
+def test_events_carry_the_estimate_of_the_moment(quick: Config) -> None:
+    measurement = measure(np.stack([pattern(drawn((33, 40), seed), noise=0.05) for seed in range(2)]))
+    seen: list[tuple[str, int, int, tuple[int, ...]]] = []
+
+    def look(event: Event) -> None:
+        if event.image is not None:
+            image = event.image()
+            assert np.isfinite(image).all()
+            seen.append((event.stage.rpartition(": ")[2], event.frame, event.frames, image.shape))
+
+    found = reconstruct(measurement, quick, device="cpu", on_event=look)
+    stages = {"short run", "long run", "final run", "align"} | ({"refine"} if quick.refine.enabled else set())
+    assert {one[0] for one in seen} == stages
+    assert {one[1] for one in seen} == {0, 1}
+    assert {one[2:] for one in seen} == {(2, found.image.shape[-2:])}
+
+
 def test_a_stop_while_a_pattern_is_prepared_keeps_the_finished_ones(monkeypatch: pytest.MonkeyPatch) -> None:
     patterns = np.stack([pattern(drawn((33, 40), seed), noise=0.05) for seed in range(3)])
     measurement, cancel, seen = measure(patterns), Cancel(), []

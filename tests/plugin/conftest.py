@@ -65,6 +65,14 @@ def tiny(monkeypatch: pytest.MonkeyPatch, make_weights: Callable[..., Path]) -> 
     monkeypatch.setattr(weights, "shipped", lambda: {weights.DEFAULT: path})
 
 
+@pytest.fixture(autouse=True)
+def no_speed_kept(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:
+    """Speeds of test runs do not outlive their test."""
+    from napari_i2ipr.plugin import estimate
+
+    monkeypatch.setattr(estimate, "speed_file", lambda: tmp_path / "cache" / "speed.json")
+
+
 @pytest.fixture
 def endless(monkeypatch: pytest.MonkeyPatch) -> None:
     """The preset fast takes hours."""

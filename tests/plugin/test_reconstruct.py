@@ -83,7 +83,7 @@ def test_run(qtbot: QtBot, open_widget: Opened) -> None:
 @pytest.mark.usefixtures("tiny")
 def test_second_run_is_the_same_and_adds_layers(qtbot: QtBot, open_widget: Opened) -> None:
     viewer, widget = open_widget()
-    widget.seed.value = 7
+    widget.settings["seed"].widget.value = 7
     for _ in range(2):
         widget.run()
         finish(qtbot, widget)
@@ -96,7 +96,7 @@ def test_second_run_is_the_same_and_adds_layers(qtbot: QtBot, open_widget: Opene
 def test_complex_stack(qtbot: QtBot, open_widget: Opened, measurement: Measurement) -> None:
     frames = np.stack([measurement.intensity, measurement.intensity[::-1]])
     viewer, widget = open_widget(replace(measurement, intensity=frames, axes=("t", "y", "x")))
-    widget.object.value = "complex"
+    widget.settings["object"].widget.value = "complex"
     widget.run()
     finish(qtbot, widget)
     assert [layer.name.split()[1] for layer in viewer.layers[2:]] == ["uncertainty", "phase", "amplitude"]
@@ -223,27 +223,29 @@ def test_choices_follow_the_layers(open_widget: Opened) -> None:
 def test_preset_brings_its_members(open_widget: Opened) -> None:
     _, widget = open_widget()
     widget.preset.value = "best"
-    assert widget.members.value == 6
+    assert widget.settings["members"].widget.value == 6
 
 
 def test_refinement_settings_reach_the_run(open_widget: Opened) -> None:
     _, widget = open_widget()
     assert widget.task().config.refine == Refinement()
     for name, value in {"sampler": "indi", "steps": 7, "views": 8, "fallback": "never", "weights": "a.b"}.items():
-        widget.refine.fields[name].value = value
+        widget.settings[f"refine.{name}"].widget.value = value
     wanted = Refinement(sampler="indi", steps=7, views=8, fallback="never", weights="a.b")
     assert widget.task().config.refine == wanted
-    widget.refine.switch.value = False
-    assert not widget.refine.folded.isEnabled()
+    switch, steps = (widget.settings.cells[f"refine.{name}"] for name in ("enabled", "steps"))
+    widget.settings["refine.enabled"].widget.value = False
+    assert (switch.isEnabled(), steps.isEnabled()) == (True, False)
     assert not widget.task().config.refine.enabled
-    widget.object.value = "complex"
-    assert not widget.refine.isEnabled()
-    widget.object.value = "real"
-    assert widget.refine.isEnabled()
-    widget.refine.fields["weights"].value = ""
+    widget.settings["object"].widget.value = "complex"
+    assert not switch.isEnabled()
+    widget.settings["object"].widget.value = "real"
+    assert switch.isEnabled()
+    widget.settings["refine.weights"].widget.value = ""
+    assert not widget.panel.run_button.isEnabled()
     widget.run()
     assert not widget.runner.status.running
-    assert "refine.weights" in widget.panel.message.text()
+    assert "weights: Expected a text, got none" in widget.panel.message.text()
 
 
 @pytest.mark.usefixtures("tiny")
@@ -251,7 +253,7 @@ def test_out_of_domain_is_a_warning(qtbot: QtBot, open_widget: Opened, make_weig
     from napari.utils.notifications import notification_manager
 
     viewer, widget = open_widget()
-    widget.refine.fields["weights"].value = str(make_weights(max_chi_ratio=1e-6))
+    widget.settings["refine.weights"].widget.value = str(make_weights(max_chi_ratio=1e-6))
     widget.run()
     finish(qtbot, widget)
     assert widget.runner.status.state is RunState.DONE, widget.runner.status.message

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import threading
 import time
 import weakref
 from collections.abc import Callable
@@ -73,6 +74,7 @@ def test_failed_job_lets_go_of_its_data(qtbot: QtBot) -> None:
     gone = weakref.ref(data)
 
     def task(*, on_progress: Callable[[Progress], None], cancel: Cancel, held: list[Any]) -> None:
+        listened.wait(30)
         inner = held.pop()
         try:
             inner.reshape(3, 3)
@@ -80,10 +82,12 @@ def test_failed_job_lets_go_of_its_data(qtbot: QtBot) -> None:
             raise OutOfMemoryError("too much") from error
 
     kept: list[Exception] = []
+    listened = threading.Event()
     runner = Runner()
     runner.start(partial(task, held=[data]))
     del data
     runner._job.errored.connect(kept.append)
+    listened.set()
     qtbot.waitUntil(lambda: runner._job is None and bool(kept), timeout=30_000)
     assert gone() is None
 

@@ -80,7 +80,10 @@ def test_an_empty_schedule_projects_the_start(constraints: Any, start: torch.Ten
 def test_checks_come_in_fixed_steps_across_stages(constraints: Any, start: torch.Tensor) -> None:
     seen: list[tuple[int, float]] = []
     outcome = iterate(
-        constraints, parse_schedule("HIO:130 ER:200"), start.clone(), on_check=lambda n, r: seen.append((n, float(r)))
+        constraints,
+        parse_schedule("HIO:130 ER:200"),
+        start.clone(),
+        on_check=lambda n, r, _: seen.append((n, float(r))),
     )
     assert [n for n, _ in seen] == [CHECK_EVERY, 2 * CHECK_EVERY, 3 * CHECK_EVERY]
     assert float(outcome.residual) == pytest.approx(float(chi(constraints, outcome.image)), rel=1e-5)
@@ -89,7 +92,9 @@ def test_checks_come_in_fixed_steps_across_stages(constraints: Any, start: torch
 def test_watching_changes_nothing(constraints: Any, start: torch.Tensor) -> None:
     schedule = parse_schedule("HIO:250 ER:60")
     plain = iterate(constraints, schedule, start.clone())
-    watched = iterate(constraints, schedule, start.clone(), on_check=lambda _done, _residual: None, cancel=Cancel())
+    watched = iterate(
+        constraints, schedule, start.clone(), on_check=lambda _done, _residual, _image: None, cancel=Cancel()
+    )
     assert torch.equal(plain.image, watched.image)
 
 
@@ -119,7 +124,7 @@ def test_a_stop_keeps_the_best_so_far(constraints: Any, start: torch.Tensor, aft
         constraints,
         parse_schedule("HIO:1000"),
         start.clone(),
-        on_check=lambda _, r: residuals.append(float(r)),
+        on_check=lambda _, r, _image: residuals.append(float(r)),
         cancel=after(950),
     )
     assert (outcome.iterations, outcome.status) == (950, Status.CANCELLED)
@@ -142,7 +147,7 @@ def test_a_run_that_leaves_the_finite_numbers_returns_its_best(constraints: Any,
         constraints,
         (Stage(Breaks(at=650), 1000),),
         start.clone(),
-        on_check=lambda _, r: residuals.append(float(r)),
+        on_check=lambda _, r, _image: residuals.append(float(r)),
     )
     assert bool(outcome.diverged)
     assert outcome.iterations == 700, "there was nothing left to iterate"
@@ -179,7 +184,9 @@ def test_one_diverging_image_does_not_stop_its_batch(
 
 def test_a_run_stops_at_its_tolerance(constraints: Any, start: torch.Tensor) -> None:
     residuals: list[float] = []
-    iterate(constraints, parse_schedule("HIO:900"), start.clone(), on_check=lambda _, r: residuals.append(float(r)))
+    iterate(
+        constraints, parse_schedule("HIO:900"), start.clone(), on_check=lambda _, r, _image: residuals.append(float(r))
+    )
     tolerance = 1.0001 * min(residuals)
     outcome = iterate(constraints, parse_schedule("HIO:900"), start.clone(), tolerance=tolerance)
     assert outcome.status is Status.CONVERGED

@@ -8,7 +8,9 @@ from typing import Any
 import pytest
 import torch
 
+from napari_i2ipr.errors import CancelledError
 from napari_i2ipr.physics.symmetry import align, flip
+from napari_i2ipr.progress import Cancel
 
 
 def generator(seed: int = 0) -> torch.Generator:
@@ -211,3 +213,28 @@ def test_signs_of_signed_candidates_are_aligned() -> None:
     copies = torch.stack([truth, -truth, -flip(truth), flip(truth), truth])
     found = align(copies)
     torch.testing.assert_close(found.images, truth.expand(5, 33, 40), rtol=1e-3, atol=1e-3)
+
+
+@pytest.mark.parametrize("n", [2, 5, 20])
+def test_a_stop_ends_the_alignment_at_the_next_comparison(n: int) -> None:
+    images = torch.rand(n, 9, 11, generator=torch.Generator().manual_seed(0))
+    whole: list[tuple[int, int]] = []
+    align(images, on_step=lambda *step: whole.append(step))
+    total = whole[-1][1]
+    assert whole == [(done, total) for done in range(1, total + 1)]
+    for last in {1, n, n + 1, total - 1}:
+        cancel, seen = Cancel(), []
+
+        def on_step(done: int, _total: int, last: int = last, cancel: Cancel = cancel, seen: list[int] = seen) -> None:
+            seen.append(done)
+            if done == last:
+                cancel.set()
+
+        with pytest.raises(CancelledError):
+            align(images, on_step=on_step, cancel=cancel)
+        assert seen == list(range(1, last + 1))
+
+
+def test_a_stop_that_is_never_asked_for_changes_no_bit() -> None:
+    images = torch.rand(5, 9, 11, generator=torch.Generator().manual_seed(0))
+    assert torch.equal(align(images).images, align(images, cancel=Cancel()).images)

@@ -1,10 +1,14 @@
-"""Bytes a reconstruction needs, and whether they are free."""
+"""Bytes a reconstruction needs, and whether they are free; the cores there are."""
 
 from __future__ import annotations
 
-import torch
+import os
+from typing import TYPE_CHECKING
 
 from napari_i2ipr.errors import OutOfMemoryError
+
+if TYPE_CHECKING:
+    import torch
 
 _FRAMES_PER_START = 1.5
 """float32 frames held per start: the iterate and its cropped estimate."""
@@ -26,9 +30,16 @@ def needed_bytes(frame_shape: tuple[int, int], n_starts: int, workers: int = 2, 
     return int(4 * frames * frame_shape[0] * frame_shape[1])
 
 
+def available_cores() -> int:
+    """Cores that this process may use."""
+    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
+
+
 def free_bytes(device: torch.device) -> int:
     """Bytes free on a device, or on the host."""
     if device.type == "cuda":
+        import torch
+
         return int(torch.cuda.mem_get_info(device)[0])
     import psutil
 

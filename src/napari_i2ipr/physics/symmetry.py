@@ -7,10 +7,20 @@ support, from its shifts.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import TYPE_CHECKING, TypeVar
 
 import torch
 from skimage.registration import phase_cross_correlation
 from torch import Tensor
+
+from napari_i2ipr.errors import CancelledError
+
+if TYPE_CHECKING:
+    from collections.abc import Callable, Iterable, Iterator
+
+    from napari_i2ipr.progress import Cancel
+
+T = TypeVar("T")
 
 _LEAST = 0.1
 """Shifts of a fraction of a pixel up to this are not worth an interpolation."""
@@ -51,7 +61,15 @@ def flip(images: Tensor) -> Tensor:
     return turned.conj().resolve_conj() if turned.is_complex() else turned
 
 
-def align(images: Tensor, *, reference: int = 0, shifts: bool = True, subpixel: bool = True) -> Alignment:
+def align(
+    images: Tensor,
+    *,
+    reference: int = 0,
+    shifts: bool = True,
+    subpixel: bool = True,
+    on_step: Callable[[int, int], None] | None = None,
+    cancel: Cancel | None = None,
+) -> Alignment:
     """Turn and move K candidates of one measurement to match each other, without any truth.
 
     Flips are chosen for all at once by the sign of the leading eigenvector of
@@ -68,35 +86,69 @@ def align(images: Tensor, *, reference: int = 0, shifts: bool = True, subpixel: 
         Search shifts as well as flips.
     subpixel : bool
         Refine shifts below a pixel; applied where they exceed a tenth of a pixel.
+    on_step, cancel : callable, Cancel, optional
+        Called after each candidate's part of the work with done and total; looked at between comparisons.
+
+    Raises
+    ------
+    CancelledError
+        When stopped before the end.
     """
     n = len(images)
     if n == 1:
-        alone = torch.ones(1, device=images.device)
-        return Alignment(images, alone.cpu() < 0, torch.zeros(1, 2), alone.to(images.dtype), alone.cpu())
-    own = _Spectra.of(images)
+        return _alone(images)
     order = [reference, *(k for k in range(n) if k != reference)]
     head = order[:_PAIRWISE]
+    steps = _Steps(len(head) + 2 * (n - 1) + n, on_step, cancel)
+    own = _Spectra.of(images, steps)
     keeps = torch.ones(n, dtype=torch.bool)
-    keeps[head] = _flips(own, head, shifts)
-    shift, target, moved = torch.zeros(n, 2), images[reference], images
-    factor = torch.ones(n, dtype=images.dtype, device=images.device)
+    keeps[head] = _flips(own, head, shifts, steps)
+    shift, target, moved, factor = torch.zeros(n, 2), images[reference], images, images[:, 0, 0]
     for round_ in range(2):
-        other = _Spectra.of(target[None])
+        other = _Spectra.of(target[None], steps)
         for k in order[1:]:
-            straight, at_straight = other.best(0, own, k, twin=False, shifts=shifts)
-            twin, at_twin = other.best(0, own, k, twin=True, shifts=shifts)
+            (straight, at_straight), (twin, at_twin) = other.both(own, k, shifts=shifts)
             if k not in head or round_:
                 keeps[k] = straight >= twin
             shift[k] = at_straight if keeps[k] else at_twin
+            steps.done()
         turned = torch.where(keeps[:, None, None].to(images.device), images, flip(images))
         if shifts and subpixel:
-            for k in order[1:]:
+            for k in steps.of(order[1:]):
                 shift[k] += _below_a_pixel(target, _move(turned[k], shift[k]))
         moved = torch.stack([_move(turned[k], shift[k]) for k in range(n)])
         factor = _factors(moved, target)
         moved = moved * factor[:, None, None]
         target = moved.mean(0)
-    return Alignment(moved, ~keeps, shift, factor, _margins(moved, shifts))
+    return Alignment(moved, ~keeps, shift, factor, _margins(moved, shifts, steps))
+
+
+def _alone(image: Tensor) -> Alignment:
+    one = torch.ones(1, device=image.device)
+    return Alignment(image, one.cpu() < 0, torch.zeros(1, 2), one.to(image.dtype), one.cpu())
+
+
+class _Steps:
+    """Says how far the alignment is, and ends it when a stop was asked for."""
+
+    def __init__(self, total: int, on_step: Callable[[int, int], None] | None, cancel: Cancel | None) -> None:
+        self._count, self._total, self._on_step, self._cancel = 0, total, on_step, cancel
+
+    def of(self, parts: Iterable[T]) -> Iterator[T]:
+        """The parts one by one, with a look at the stop flag before each."""
+        for part in parts:
+            self.go_on()
+            yield part
+
+    def go_on(self) -> None:
+        if self._cancel is not None and self._cancel.is_set():
+            raise CancelledError("a stop while candidates were aligned", do="run it again")
+
+    def done(self) -> None:
+        self.go_on()
+        self._count += 1
+        if self._on_step is not None:
+            self._on_step(self._count, self._total)
 
 
 @dataclass(frozen=True)
@@ -104,13 +156,13 @@ class _Spectra:
     """Images, and zero-padded spectra of them and their twins, mean-free and of unit energy."""
 
     images: Tensor
-    values: Tensor
-    twins: Tensor
+    values: list[Tensor]
+    twins: list[Tensor]
     shape: tuple[int, int]
     signed: bool
 
     @classmethod
-    def of(cls, images: Tensor) -> _Spectra:
+    def of(cls, images: Tensor, steps: _Steps) -> _Spectra:
         shape = (2 * images.shape[-2], 2 * images.shape[-1])
 
         def transform(x: Tensor) -> Tensor:
@@ -120,7 +172,8 @@ class _Spectra:
             return padded
 
         signed = not images.is_complex() and bool((images < 0).any())
-        return cls(images, transform(images), transform(flip(images)), shape, signed)
+        values = [transform(image) for image in steps.of(images)]
+        return cls(images, values, [transform(flip(image)) for image in steps.of(images)], shape, signed)
 
     def best(self, i: int, others: _Spectra, j: int, *, twin: bool, shifts: bool) -> tuple[float, Tensor]:
         """How well image j (or its twin), moved to where it fits best, agrees with image i; and the shift."""
@@ -128,6 +181,11 @@ class _Spectra:
         image = flip(others.images[j]) if twin else others.images[j]
         agreement = _agreement(self.images[i], _move(image, shift))
         return (abs(agreement) if others.signed else agreement), shift
+
+    def both(self, others: _Spectra, j: int, *, shifts: bool) -> tuple[tuple[float, Tensor], tuple[float, Tensor]]:
+        """How well image j, and its twin, agree with the first image; see `best`."""
+        straight, twin = (self.best(0, others, j, twin=twin, shifts=shifts) for twin in (False, True))
+        return straight, twin
 
     def _peak(self, i: int, others: _Spectra, j: int, *, twin: bool) -> Tensor:
         """Shift of image j (or its twin) at the highest correlation with image i, ``(2,)``."""
@@ -149,15 +207,16 @@ def _agreement(a: Tensor, b: Tensor) -> float:
     return float(inner.abs() if inner.is_complex() else inner) / norms if norms > 0 else 0.0
 
 
-def _flips(spectra: _Spectra, head: list[int], shifts: bool) -> Tensor:
+def _flips(spectra: _Spectra, head: list[int], shifts: bool, steps: _Steps) -> Tensor:
     """Which of the candidates keep their orientation, the first one always."""
     n = len(head)
     matrix = torch.zeros(n, n, dtype=torch.float64)
     for a in range(n):
-        for b in range(a + 1, n):
+        for b in steps.of(range(a + 1, n)):
             straight, _ = spectra.best(head[a], spectra, head[b], twin=False, shifts=shifts)
             twin, _ = spectra.best(head[a], spectra, head[b], twin=True, shifts=shifts)
             matrix[a, b] = matrix[b, a] = straight - twin
+        steps.done()
     leading: Tensor = torch.linalg.eigh(matrix).eigenvectors[:, -1]
     return leading * torch.sign(leading[0] if leading[0] != 0 else leading.sum()) >= 0
 
@@ -208,14 +267,14 @@ def _fractional(image: Tensor, dy: float, dx: float) -> Tensor:
     return shifted if image.is_complex() else shifted.real.contiguous()
 
 
-def _margins(images: Tensor, shifts: bool) -> Tensor:
+def _margins(images: Tensor, shifts: bool, steps: _Steps) -> Tensor:
     """Agreement with the mean of the others minus that of the twin, each where it fits best, over their sum."""
     n = len(images)
-    own, margins = _Spectra.of(images), torch.ones(n)
+    own, margins = _Spectra.of(images, steps), torch.ones(n)
     for k in range(n):
-        others = _Spectra.of(((images.sum(0) - images[k]) / (n - 1))[None])
-        straight, _ = others.best(0, own, k, twin=False, shifts=shifts)
-        twin, _ = others.best(0, own, k, twin=True, shifts=shifts)
+        others = _Spectra.of(((images.sum(0) - images[k]) / (n - 1))[None], steps)
+        (straight, _), (twin, _) = others.both(own, k, shifts=shifts)
         straight, twin = max(straight, 0.0), max(twin, 0.0)
         margins[k] = (straight - twin) / (straight + twin) if straight + twin > 0 else 0.0
+        steps.done()
     return margins

@@ -20,6 +20,7 @@ import numpy as np
 
 from napari_i2ipr.data import Geometry, Measurement, Reconstruction
 from napari_i2ipr.errors import InputError
+from napari_i2ipr.plugin.axes import arranged, full_resolution, in_order, order_of
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -272,7 +273,9 @@ def next_run(layers: Iterable[Any]) -> int:
     return max((words_of(layer).get("run") or 0 for layer in layers), default=0) + 1
 
 
-def measurement_of(layer: Any, *, bad_pixels: Any = None, support: Any = None) -> Measurement:
+def measurement_of(
+    layer: Any, *, bad_pixels: Any = None, support: Any = None, detector: tuple[int, int] | None = None
+) -> Measurement:
     """The measurement that a layer shows; the data are passed on, never read.
 
     Parameters
@@ -281,6 +284,8 @@ def measurement_of(layer: Any, *, bad_pixels: Any = None, support: Any = None) -
         Pattern or stack; its data may be lazy or multiscale.
     bad_pixels, support : array-like, optional
         Replace those of the file.
+    detector : tuple of int, optional
+        Which axes of the layer are the detector's ``(y, x)``; the last two where it is not given.
 
     Raises
     ------
@@ -292,15 +297,17 @@ def measurement_of(layer: Any, *, bad_pixels: Any = None, support: Any = None) -
             f"the colour image {layer.name!r}", expected="intensities", do="choose a layer with one value per pixel"
         )
     words = words_of(layer)
-    data = layer.data[0] if layer.multiscale else layer.data
-    labels = tuple(str(label) for label in layer.axis_labels)
+    data = full_resolution(layer)
+    order = order_of(len(data.shape), detector)
+    labels = tuple(str(layer.axis_labels[axis]) for axis in order)
     named = len(set(labels)) == len(data.shape) and not any(label.startswith("-") for label in labels)
+    bad = words.get("bad_pixels") if bad_pixels is None else bad_pixels
     path = getattr(layer.source, "path", None)
     provenance = dict(words.get("provenance") or ({"source": str(path)} if path else {}))
     return Measurement(
-        data,
-        bad_pixels=words.get("bad_pixels") if bad_pixels is None else bad_pixels,
-        support=support,
+        arranged(data, order),
+        bad_pixels=in_order(bad, order),
+        support=in_order(support, order),
         geometry=Geometry(**words.get("geometry", {})),
         intensity_scale=words.get("intensity_scale", 1.0),
         alpha=words.get("alpha"),

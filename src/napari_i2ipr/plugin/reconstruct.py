@@ -5,40 +5,50 @@
 from __future__ import annotations
 
 import sys
+from dataclasses import dataclass
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
 from magicgui.widgets import CheckBox, ComboBox
-from napari.layers import Image, Labels, Layer, Shapes
-from napari.utils.notifications import show_error, show_warning
-from qtpy.QtCore import QEvent
-from qtpy.QtWidgets import QFormLayout, QLabel, QVBoxLayout, QWidget
+from napari.layers import Layer
+from napari.utils.notifications import show_error, show_info, show_warning
+from qtpy.QtCore import QEvent, Qt
+from qtpy.QtWidgets import QFrame, QScrollArea, QSizePolicy, QVBoxLayout, QWidget
 
-from napari_i2ipr.config import PRESETS, Config, Refinement
 from napari_i2ipr.data import Status
-from napari_i2ipr.errors import I2IPRError, InputError
-from napari_i2ipr.plugin import form
-from napari_i2ipr.plugin.layers import (
-    LINKED,
-    ObjectGrid,
-    is_pattern,
-    measurement_of,
-    next_run,
-    result_layers,
-    words_of,
-)
+from napari_i2ipr.errors import I2IPRError
+from napari_i2ipr.plugin.copying import Asked
+from napari_i2ipr.plugin.estimate import Estimator, Plan
+from napari_i2ipr.plugin.folded import Folded, NoAccidents, add_row, form_layout
+from napari_i2ipr.plugin.history import HistoryList, Run, runs_in, strong, weak
+from napari_i2ipr.plugin.inputs import FILE, InputForm
+from napari_i2ipr.plugin.layers import next_run, words_of
 from napari_i2ipr.plugin.panel import Link, RunPanel, connect, disconnect
-from napari_i2ipr.plugin.regions import labels_of, support_of
-from napari_i2ipr.plugin.section import SectionForm
-from napari_i2ipr.plugin.settings import preferences
-from napari_i2ipr.plugin.worker import ReconstructTask, Runner, sentence
+from napari_i2ipr.plugin.parameters import ParameterButtons, file_of, own_mask
+from napari_i2ipr.plugin.preferences import preferences
+from napari_i2ipr.plugin.results import scores_in_words, show_preview, show_result
+from napari_i2ipr.plugin.settings import COMMON, WRONG, SettingsForm
+from napari_i2ipr.plugin.worker import ReconstructTask, Runner, preview_of, sentence
 
 if TYPE_CHECKING:
     import napari.viewer
 
+    from napari_i2ipr.config import Config
     from napari_i2ipr.data import Reconstruction
 
-_FILE = "file"
+_FORM = ("pattern", "detector_y", "detector_x", "which", "bad_pixels", "support")
+
+
+@dataclass(frozen=True, eq=False)
+class _Going:
+    """The run that goes on: what is needed when it ends."""
+
+    task: ReconstructTask
+    source: Layer
+    lead: dict[str, tuple[Any, ...]]
+    form: dict[str, Any]
+    plan: Plan
+    preview: bool = False
 
 
 class ReconstructWidget(QWidget):
@@ -54,37 +64,25 @@ class ReconstructWidget(QWidget):
         super().__init__()
         self.viewer = viewer
         self.runner = Runner(self)
+        self.estimator = Estimator(self)
         self.panel = RunPanel(self.runner.status)
-        self._source: tuple[str, Any] = ("", None)
+        self.inputs, self.settings = InputForm(viewer), SettingsForm()
+        self.pattern, self.bad_pixels, self.support = self.inputs.pattern, self.inputs.bad_pixels, self.inputs.support
+        self.preset = self.settings.preset
+        self.buttons, self.history = ParameterButtons(self), HistoryList()
+        self._going: _Going | None = None
         self._links: list[Link] = []
+        self._guard = NoAccidents(self)
         self._make_fields()
         self._lay_out()
+        for run in runs_in(viewer.layers):
+            self._remember(run)
         self._connect()
-        self._on_preset(self.preset.value)
-        self.pattern.value = self._patterns()[-1][1]
-        self._on_pattern(self.pattern.value)
-
-    # -- what is asked for ----------------------------------------------------------------------
+        self.inputs.start()
 
     def _make_fields(self) -> None:
-        self.pattern = ComboBox(choices=self._patterns, label="Pattern")
-        self.pattern.tooltip = "Image layer with the diffraction pattern, or a stack of patterns; it is not changed."
-        self.bad_pixels = ComboBox(choices=self._masks, label="Bad pixels")
-        self.bad_pixels.tooltip = (
-            "Labels layer: everything painted counts as not measured. Without one the file's own mask counts; "
-            "missing and saturated pixels are found in any case."
-        )
-        self.support = ComboBox(choices=self._supports, label=form.label("support"))
-        self.support.tooltip = (
-            "Where the object may be (its support): a part of the frame, or what you drew in a Labels or Shapes layer."
-        )
-        self.object = form.field(Config, "object")
         wanted = preferences()
-        self.preset = ComboBox(choices=list(PRESETS), value=wanted.preset, label=form.label("preset"))
-        self.preset.tooltip = "How much work to spend on a better result; the default suits most patterns."
-        self.members = form.field(Config, "members")
-        self.seed = form.field(Config, "seed")
-        self.refine = SectionForm(Refinement, "How to refine")
+        self.settings.begin_with(wanted.preset, wanted.memory_fraction)
         devices = ["auto", "cpu", "mps" if sys.platform == "darwin" else "cuda"]
         device = wanted.device if wanted.device in devices else "auto"
         self.device = ComboBox(choices=devices, value=device, label="Compute on")
@@ -93,33 +91,41 @@ class ReconstructWidget(QWidget):
         self.side_by_side.tooltip = (
             "When a result comes: hide what it was made from and turn on napari's grid, a row a run."
         )
-        for box in (self.pattern, self.bad_pixels, self.support):
-            form.shrinkable(box)
 
     def _lay_out(self) -> None:
-        rows = QFormLayout()
-        rows.setFieldGrowthPolicy(QFormLayout.FieldGrowthPolicy.AllNonFixedFieldsGrow)
-        fields = (
-            self.pattern,
-            self.bad_pixels,
-            self.support,
-            self.object,
-            self.preset,
-            self.members,
-            self.seed,
-            self.device,
-        )
-        for widget in fields:
-            name = QLabel(widget.label)
-            name.setToolTip(widget.tooltip or "")
-            rows.addRow(name, widget.native)
-        rows.addRow(self.refine)
+        inside = QWidget()
+        column = QVBoxLayout(inside)
+        column.setContentsMargins(0, 0, 4, 0)
+        inside.setSizePolicy(QSizePolicy.Policy.Preferred, QSizePolicy.Policy.Minimum)  # scrolled rather than squeezed
+        rows = form_layout()
+        self.inputs.add_to(rows)
+        self.settings.add_to(rows, "object")
+        add_row(rows, self.preset.label, self.preset.tooltip or "", self.preset.native)
+        for path in COMMON[1:-1]:
+            self.settings.add_to(rows, path)
+        add_row(rows, self.device.label, self.device.tooltip or "", self.device.native)
+        self.settings.add_to(rows, COMMON[-1])
         rows.addRow(self.side_by_side.native)
+        column.addLayout(rows)
+        column.addWidget(self.settings.advanced)
+        column.addWidget(self.buttons)
+        self.past = Folded("History", "The runs of this session, and those whose layers are open.")
+        self.past.addWidget(self.history)
+        self.past.hide()
+        column.addWidget(self.past)
+        column.addStretch()
+        area = QScrollArea()
+        area.setWidget(inside)
+        area.setWidgetResizable(True)
+        area.setFrameShape(QFrame.Shape.NoFrame)
+        area.setHorizontalScrollBarPolicy(Qt.ScrollBarPolicy.ScrollBarAlwaysOff)
+        area.setMinimumHeight(160)
         outer = QVBoxLayout(self)
-        outer.addLayout(rows)
+        outer.setContentsMargins(6, 6, 6, 6)
+        outer.addWidget(area, 1)
         outer.addWidget(self.panel)
-        outer.addStretch()
-        self.setMinimumWidth(280)
+        self.setMinimumWidth(330)
+        self._guard.guard(inside)
 
     # -- connections: made here, all undone in `close_down` ----------------------------------------
 
@@ -130,14 +136,19 @@ class ReconstructWidget(QWidget):
             (layers.removed, self.refresh),
             (layers.reordered, self.refresh),
             (layers.renamed, self.refresh),
-            (self.pattern.changed, self._on_pattern),
-            (self.preset.changed, self._on_preset),
-            (self.object.changed, self._on_refine),
-            (self.refine.switch.changed, self._on_refine),
+            (self.inputs.changed, self._on_inputs),
+            (self.settings.changed, self._on_settings),
+            (self.device.changed, self._on_settings),
             (self.panel.run_button.clicked, self.run),
+            (self.panel.preview_button.clicked, self.preview),
             (self.panel.cancel_button.clicked, self.cancel),
             (self.runner.delivered, self._on_result),
             (self.runner.failed, self._on_failed),
+            (self.estimator.estimated, self._on_estimate),
+            (self.history.wanted, self.restore),
+            *self.inputs.links,
+            *self.buttons.links,
+            *self.history.links,
         ]
         connect(self._links)
         self._links += self.panel.links
@@ -146,6 +157,8 @@ class ReconstructWidget(QWidget):
     def close_down(self) -> None:
         """Stop a run and let go of the viewer; called when the widget is closed or taken out of the window."""
         self.runner.close()
+        self.estimator.close()
+        self.settings.close_down()
         disconnect(self._links)
 
     def closeEvent(self, event: Any) -> None:  # noqa: N802
@@ -159,101 +172,79 @@ class ReconstructWidget(QWidget):
             self.close_down()
         return bool(super().event(event))
 
-    # -- choices ------------------------------------------------------------------------------------
-
     def refresh(self, _event: Any = None) -> None:
         """Follow the layer list."""
-        fresh = self.pattern.value is None
-        for box in (self.pattern, self.bad_pixels, self.support):
-            _renew(box)
-        if fresh:
-            self.pattern.value = self._patterns()[-1][1]
-        self.panel.set_ready(ready=self.pattern.value is not None)
+        self.inputs.refresh()
 
-    def _patterns(self, _box: Any = None) -> list[tuple[str, Any]]:
-        found = [layer for layer in self.viewer.layers if isinstance(layer, Image) and is_pattern(layer)]
-        return [(layer.name, layer) for layer in found] or [("none is open", None)]
+    def _on_inputs(self) -> None:
+        chosen = self.support.value
+        if isinstance(chosen, str) and chosen not in (FILE, self.settings.support):
+            self.settings.support = chosen
+        self._on_settings()
 
-    def _masks(self, _box: Any = None) -> list[tuple[str, Any]]:
-        found = [layer for layer in self.viewer.layers if isinstance(layer, Labels)]
-        return [("automatic", None), *((layer.name, layer) for layer in found)]
+    def _on_settings(self, _value: Any = None) -> None:
+        """Say whether there is something to run, and what it will take."""
+        config = self.settings.check()
+        plan = None if config is None else self._plan(config)
+        self.panel.set_ready(ready=plan is not None)
+        if plan is None:
+            self.panel.estimate.setText(WRONG if config is None else "Open a diffraction pattern, or a sample.")
+        self.estimator.ask(plan)
 
-    def _supports(self, _box: Any = None) -> list[tuple[str, Any]]:
-        chosen = self.pattern.value
-        known = chosen is not None and words_of(chosen).get("support") is not None
-        drawn = [layer for layer in self.viewer.layers if isinstance(layer, Labels | Shapes)]
-        return [
-            *([("as the file says", _FILE)] if known else []),
-            *form.choices(Config, "support"),
-            *((layer.name, layer) for layer in drawn if words_of(layer).get("kind") != "bad pixels"),
-        ]
+    def _plan(self, config: Config, *, one: bool = False) -> Plan | None:
+        shape = self.inputs.frame_shape
+        if shape is None:
+            return None
+        n_frames = 1 if one or self.inputs.frame is not None else self.inputs.n_frames
+        return Plan(shape, n_frames, config, self.device.value)
 
-    def _on_pattern(self, layer: Any) -> None:
-        """Choose the mask that came with the pattern."""
-        self.support.reset_choices()
-        if layer is not None:
-            group = words_of(layer).get("group")
-            mine = [mask for _, mask in self._masks()[1:] if group and words_of(mask).get("group") == group]
-            self.bad_pixels.value = mine[0] if mine else None
-            self.support.value = self._supports()[0][1]
-        self.panel.set_ready(ready=self.pattern.value is not None)
-
-    def _on_preset(self, preset: str) -> None:
-        config = Config.from_preset(preset)
-        self.members.value = config.members
-        self.refine.show_values(config.refine)
-
-    def _on_refine(self, _value: Any = None) -> None:
-        """Only real objects are refined."""
-        self.refine.set_usable(usable=self.object.value == "real")
+    def _on_estimate(self, found: Any) -> None:
+        if found is not None:
+            self.panel.estimate.setText(str(found))
 
     # -- running --------------------------------------------------------------------------------------
 
-    def task(self) -> ReconstructTask:
+    def task(self, *, preview: bool = False) -> ReconstructTask:
         """What the form asks for.
+
+        Parameters
+        ----------
+        preview : bool
+            A quick look at the pattern that is shown.
 
         Raises
         ------
         I2IPRError
             When it cannot be run.
         """
-        layer = self.pattern.value
-        if layer is None:
-            raise InputError("no pattern", expected="an image layer", do="open a diffraction pattern or a sample")
-        config = self._config()
-        measurement = measurement_of(
-            layer, bad_pixels=None if self.bad_pixels.value is None else labels_of(self.bad_pixels.value)
-        )
-        support = self.support.value
-        if support == _FILE:
-            support = words_of(layer)["support"]
-        elif isinstance(support, str):
-            support = None
-        else:
-            support = support_of(support, measurement.frame_shape, ObjectGrid.of(measurement))
-        if support is not None:
-            measurement = measurement_of(layer, bad_pixels=measurement.bad_pixels, support=support)
-        return ReconstructTask(layer.name, measurement, config, self.device.value)
-
-    def _config(self) -> Config:
-        changes = {name: getattr(self, name).value for name in ("object", "members", "seed")}
-        changes["refine"] = self.refine.values
-        changes["compute"] = {"memory_fraction": preferences().memory_fraction}
-        if isinstance(self.support.value, str) and self.support.value != _FILE:
-            changes["support"] = self.support.value
-        return Config.from_preset(self.preset.value, **changes)
+        measurement, config = self.inputs.measurement(), self.settings.config()
+        frame = self.inputs.shown if preview else self.inputs.frame
+        name = self.pattern.value.name
+        if frame is not None:
+            name += f", {frame}" if measurement.intensity.ndim > 3 else f", {measurement.axes[0]} {frame}"
+        return ReconstructTask(name, measurement, preview_of(config) if preview else config, self.device.value, frame)
 
     def run(self, _checked: bool = False) -> None:
         """Start a run with what the form says."""
+        self._start(preview=False)
+
+    def preview(self, _checked: bool = False) -> None:
+        """Take a quick look at the pattern that is shown."""
+        self._start(preview=True)
+
+    def _start(self, *, preview: bool) -> None:
         if self.runner.status.running:
             return
         try:
-            task = self.task()
+            task = self.task(preview=preview)
         except I2IPRError as error:
             self.runner.status.message = sentence(error)
             self._on_failed(self.runner.status.message)
             return
-        self._source = (task.name, self.pattern.value)
+        lead = {} if task.frame is not None else self.inputs.lead
+        chosen = {name: weak(getattr(self.inputs, name).value) for name in _FORM}
+        plan = self._plan(task.config, one=preview)
+        self._going = _Going(task, self.pattern.value, lead, chosen, plan, preview)
         self.runner.start(task)
 
     def cancel(self, _checked: bool = False) -> None:
@@ -261,63 +252,93 @@ class ReconstructWidget(QWidget):
         self.runner.cancel()
 
     def _on_result(self, result: Reconstruction) -> None:
-        name, source = self._source
-        self._source = ("", None)
-        data = result_layers(result, name, next_run(self.viewer.layers))
-        if self.side_by_side.value:
-            for layer in (source, self.bad_pixels.value, self.support.value):
-                if isinstance(layer, Layer):
-                    layer.visible = False
-        added = [Layer.create(*one) for one in data]
-        for layer in added:
-            self.viewer.add_layer(layer)
-        self.viewer.layers.link_layers(added, LINKED)
-        self._show_result(added)
+        going, self._going = self._going, None
+        if going is None:
+            return
+        if result.status is not Status.CANCELLED:
+            self.estimator.speeds.learn(going.plan, result)
+        if going.preview:
+            show_preview(self.viewer, result, going.task.name)
+            self._report(result)
+            return
+        number = max(next_run(self.viewer.layers), self.history.last + 1)
+        hidden = [going.source, *(strong(going.form[name]) for name in ("bad_pixels", "support"))]
+        hide = [layer for layer in hidden if isinstance(layer, Layer)] if self.side_by_side.value else None
+        show_result(self.viewer, result, going.task.name, number, lead=going.lead, hide=hide)
+        seconds, device = self.runner.seconds, going.task.device
+        self._remember(Run.of(number, going.task.name, result, device=device, seconds=seconds, form=going.form))
         self._report(result)
-
-    def _show_result(self, added: list[Layer]) -> None:
-        if self.side_by_side.value:
-            canvas = getattr(self.viewer, "canvas", None)  # napari 0.9 and later
-            grid = self.viewer.grid if canvas is None else canvas.grid
-            grid.stride = -1  # the layer on top of the list comes first
-            grid.shape = (-1, sum(layer.visible for layer in added))
-            grid.enabled = True
-        try:
-            self.viewer.reset_view(layers=added)
-        except TypeError:  # napari before 0.7
-            self.viewer.reset_view()
+        self._on_settings()  # the speed is known better now
 
     def _report(self, result: Reconstruction) -> None:
         notes = [f"{note[:1].upper()}{note[1:]}." for note in map(str, result.provenance.get("notes", ()))]
-        self.runner.status.message = "\n".join([self.runner.status.message + _scores_in_words(result), *notes])
+        self.runner.status.message = "\n".join([self.runner.status.message + scores_in_words(result), *notes])
         if result.status is Status.OUT_OF_DOMAIN:
             show_warning(f"{result.status.value[:1].upper()}{result.status.value[1:]}.")
 
     def _on_failed(self, said: str) -> None:
-        self._source = ("", None)
+        self._going = None
         show_error(said)
 
+    # -- history --------------------------------------------------------------------------------------
 
-def _scores_in_words(result: Reconstruction) -> str:
-    """How well a result fits, as the end of a line."""
-    score = result.scores.get("r_factor")
-    if score is None:
-        return ""
-    kind = f" Uncertainty: {result.uncertainty_kind}."
-    if "items" in result.scores:
-        items = result.scores["items"]
-        refined = sum(bool(item.get("refined")) for item in items)
-        return f" R-factor {score:.3f} on the average of {len(items)} patterns, {refined} of them refined.{kind}"
-    done = "averaged and refined" if result.scores.get("refined") else "averaged"
-    return f" R-factor {score:.3f}, {sum(row.weight > 0 for row in result.candidates)} candidates {done}.{kind}"
+    def _remember(self, run: Run) -> None:
+        self.history.add(run)
+        self.past.entitle(f"History ({len(self.history.runs)})")
+        if self.past.isHidden():
+            self.past.show()
+            self.past.expand(animate=False)
 
+    def restore(self, number: int) -> None:
+        """Bring the parameters of a run back into the form, and select its layers."""
+        run = self.history.runs[number]
+        for name, kept in run.form.items():
+            box, value = getattr(self.inputs, name), strong(kept)
+            if any(choice is value or choice == value for choice in box.choices):
+                box.value = value
+        self.device.value = run.device
+        self.fill(run.config)
+        found = [layer for layer in self.viewer.layers if words_of(layer).get("run") == number]
+        self.viewer.layers.selection = set(found)
+        gone = "" if found else " Its layers are no longer open."
+        self.runner.status.message = f"The parameters of run {number} are back.{gone}"
 
-def _renew(box: ComboBox) -> None:
-    """Ask for the choices again and keep what was chosen, also where it has a new name."""
-    chosen = box.value
-    with box.changed.blocked():
-        box.reset_choices()
-        if any(choice == chosen for choice in box.choices):
-            box.value = chosen
-    if box.value != chosen:
-        box.changed.emit(box.value)
+    def fill(self, config: Config) -> None:
+        """Show a configuration in all fields."""
+        if isinstance(self.support.value, str) and self.support.value != FILE:
+            self.support.value = config.support
+        self.settings.show(config)
+
+    # -- parameters as text ---------------------------------------------------------------------------
+
+    def asked(self) -> Asked:
+        """What the form asks for, for a text.
+
+        Raises
+        ------
+        I2IPRError
+            When it cannot be run.
+        """
+        self.inputs.measurement()
+        config, layer, region = self.settings.config(), self.pattern.value, self.support.value
+        return Asked(
+            layer.name,
+            config,
+            self.device.value,
+            file_of(layer),
+            self.inputs.frame,
+            self.inputs.detector,
+            None if own_mask(self.inputs) else self.bad_pixels.value.name,
+            region.name if isinstance(region, Layer) else None,
+            drops_support=isinstance(region, str) and region != FILE and words_of(layer).get("support") is not None,
+            settings_file=self.buttons.file_with(config),
+        )
+
+    def say(self, words: str, *, wrong: bool = False) -> None:
+        """Say something in the panel; while a run goes on, in a notification."""
+        if wrong:
+            show_error(words)
+        elif self.runner.status.running:
+            show_info(words)
+        if not self.runner.status.running:
+            self.runner.status.message = words

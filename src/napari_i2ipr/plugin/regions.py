@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_i2ipr.errors import InputError
+from napari_i2ipr.plugin.axes import full_resolution
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -18,7 +19,7 @@ _TO_M = {"nm": 1e-9, "um": 1e-6, "mm": 1e-3}
 
 def labels_of(layer: Any) -> Any:
     """The data of a Labels layer: a copy of a single frame (it may be painted on), stacks and lazy data as they are."""
-    data = layer.data[0] if layer.multiscale else layer.data
+    data = full_resolution(layer)
     return data.copy() if isinstance(data, np.ndarray) and data.ndim == 2 else data
 
 

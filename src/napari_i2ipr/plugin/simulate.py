@@ -19,8 +19,8 @@ from napari_i2ipr.plugin.known import known_layers
 from napari_i2ipr.plugin.layers import words_of
 from napari_i2ipr.plugin.objects import MAX_PX, MIN_PX
 from napari_i2ipr.plugin.panel import RunPanel
+from napari_i2ipr.plugin.preferences import preferences
 from napari_i2ipr.plugin.samples import ALPHA, PHOTONS
-from napari_i2ipr.plugin.settings import preferences
 from napari_i2ipr.plugin.simulation_task import SimulationTask
 from napari_i2ipr.plugin.worker import sentence
 from napari_i2ipr.simulation_options import OPTIONS

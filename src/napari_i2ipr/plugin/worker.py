@@ -20,6 +20,7 @@ from functools import cache
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
+from napari import current_viewer
 from napari.qt.threading import create_worker
 from qtpy.QtCore import QObject, Signal
 from superqt.utils import FunctionWorker
@@ -27,9 +28,10 @@ from superqt.utils._qthreading import WorkerBaseSignals
 
 from napari_i2ipr.data import Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, I2IPRError
+from napari_i2ipr.physics.memory import available_cores
 from napari_i2ipr.plugin.layers import in_memory
 from napari_i2ipr.plugin.meter import Meter, work
-from napari_i2ipr.plugin.state import Progress, RunState, RunStatus
+from napari_i2ipr.plugin.state import Progress, RunState, RunStatus, duration
 from napari_i2ipr.progress import Cancel, Event
 
 if TYPE_CHECKING:
@@ -37,6 +39,10 @@ if TYPE_CHECKING:
 
 PROGRESS_HZ = 15
 """Most progress signals a second."""
+
+
+PREVIEW_SCHEDULES = {"short": "HIO:40", "long": "HIO:90 ER:10", "final": "HIO:60 ER:40"}
+"""What the starts of a preview run."""
 
 _EXIT_WAIT_MS = 10_000
 
@@ -118,12 +124,15 @@ class ReconstructTask:
         Settings.
     device : str
         Where to compute.
+    frame : int or None
+        Number of the only pattern to reconstruct; all of them where it is None.
     """
 
     name: str
     measurement: Measurement
     config: Config
     device: str = "auto"
+    frame: int | None = None
 
     def __str__(self) -> str:
         return f"reconstruction of {self.name}"
@@ -133,20 +142,24 @@ class ReconstructTask:
         on_progress(Progress("starting"))
         load_torch()
         from napari_i2ipr.pipeline import reconstruct
-        from napari_i2ipr.solvers._run import available_cores
+        from napari_i2ipr.refine.ensemble import torch_threads
 
         if cancel.is_set():
             raise CancelledError("a stop before the first iteration", do="run it again")
-        config = self.config
-        if config.compute.threads == 0:  # one core stays with the window
-            config = config.replace(compute={"threads": max(available_cores() - 1, 1)})
-        meter = Meter(work(config, self.measurement.n_frames))
+        config, measurement = self.config, self.measurement
+        if config.compute.threads == 0:
+            config = config.replace(compute={"threads": spare_one()})
+        if self.frame is not None:
+            one = measurement.frame(self.frame)
+            measurement = replace(one, provenance={**one.provenance, "frame": self.frame})
+        meter = Meter(work(config, measurement.n_frames), config.members)
 
         def on_event(event: Event) -> None:
             on_progress(meter.update(event))
 
-        measurement = in_memory(self.measurement)
-        return reconstruct(measurement, config, device=self.device, on_event=on_event, cancel=cancel)
+        with torch_threads(config.compute.threads):
+            found = reconstruct(in_memory(measurement), config, device=self.device, on_event=on_event, cancel=cancel)
+        return _as_asked(found, self.config)
 
 
 class Runner(QObject):
@@ -170,12 +183,15 @@ class Runner(QObject):
         self._job: Job | None = None
         self._links: list[tuple[Any, Callable[..., Any]]] = []
         self._started = 0.0
+        self.seconds = 0.0
 
     def start(self, task: Callable[..., Any]) -> None:
         """Start a task; does nothing while another one runs."""
         if self._job is not None:
             return
         job = create_worker(task, _worker_class=Job, _ignore_errors=True, _start_thread=False)
+        if current_viewer() is not None:  # what napari 0.9.2 connects then fails under PySide6
+            job.errored.disconnect()
         self._job, self._started = job, time.monotonic()
         self._links = [
             (job.progress, self._on_progress),
@@ -219,23 +235,26 @@ class Runner(QObject):
         if result is None:
             return
         stopped = getattr(result, "status", None) is Status.CANCELLED
-        seconds = time.monotonic() - self._started
-        self.status.progress = Progress(fraction=self.status.progress.fraction if stopped else 1.0)
-        if stopped:
-            self.status.message = f"Stopped after {seconds:.0f} s; the best estimate so far is shown."
-        else:
-            self.status.message = f"Done in {seconds:.0f} s."
-            self.status.progress = Progress("", 1.0)
+        self.seconds = time.monotonic() - self._started
+        took = duration(self.seconds)
+        self._end(self.status.progress.fraction if stopped else 1.0)
+        said = f"Stopped after {took}; the best estimate so far is shown." if stopped else f"Done in {took}."
+        self.status.message = said
         self.delivered.emit(result)
         self.status.state = RunState.STOPPED if stopped else RunState.DONE
 
+    def _end(self, fraction: float) -> None:
+        """Empty the bars; what was seen of the run stays in sight."""
+        now = self.status.progress
+        self.status.progress = replace(now, stage="", fraction=fraction, seconds_left=None, frames=1, score=None)
+
     def _on_aborted(self) -> None:
-        self.status.progress = Progress()
+        self._end(0.0)
         self.status.message = "Stopped before there was anything to show."
         self.status.state = RunState.STOPPED
 
     def _on_errored(self, error: Exception) -> None:
-        self.status.progress = Progress()
+        self._end(0.0)
         self.status.message = sentence(error)
         self.status.state = RunState.CRASHED
         self.failed.emit(self.status.message)
@@ -247,6 +266,23 @@ class Runner(QObject):
         self._release()
         if self.status.running:
             self.status.state = RunState.STOPPED
+
+
+def preview_of(config: Config) -> Config:
+    """The settings of a quick look: one set of a few short starts, not refined."""
+    init = config.initialisation
+    quick = {"n_starts": min(init.n_starts, 4), "n_keep": min(init.n_keep, 2)} | PREVIEW_SCHEDULES
+    return config.replace(members=1, initialisation=quick, refine={"enabled": False}, keep_candidates=False)
+
+
+def spare_one() -> int:
+    """Threads for a job on the processor: one core stays with the window."""
+    return max(available_cores() - 1, 1)
+
+
+def _as_asked(found: Reconstruction, config: Config) -> Reconstruction:
+    """The result with the settings that were asked for, which the number of cores has no part in."""
+    return replace(found, provenance=found.provenance | {"config": config.to_dict()})
 
 
 def _nothing(**_: Any) -> None:

@@ -120,15 +120,15 @@ def _batches(sets: Sequence[Tensor], *, together: bool) -> list[Tensor]:
     return [torch.stack([one.float() for one in sets if len(one) == count]) for count in counts]
 
 
-def _counter(total: int, on_event: OnEvent | None, cancel: Cancel | None) -> Callable[[int, int], None]:
+def _counter(total: int, on_event: OnEvent | None, cancel: Cancel | None) -> Callable[[int, int, Tensor], None]:
     """What the samplers call after each step: says how far the ensemble is, and stops it."""
     done = 0
 
-    def on_step(_step: int, _steps: int) -> None:
+    def on_step(_step: int, _steps: int, replicas: Tensor) -> None:
         nonlocal done
         done += 1
         if on_event is not None:
-            on_event(Event("refine", done, total))
+            on_event(Event("refine", done, total, image=lambda: replicas[0].mean(0).float().cpu().numpy()))
         if cancel is not None and cancel.is_set():
             raise CancelledError("a stop during the refinement", do="run it again")
 

@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.refine.networks import NetworkSpec
     from napari_i2ipr.refine.networks._base import Network
 
-    OnStep = Callable[[int, int], None]
+    OnStep = Callable[[int, int, Tensor], None]
 
 LOG_VARIANCES = (-14.0, 1.0)
 """Expected squared errors are kept between these, natural logarithm, mean square of the image one."""
@@ -128,7 +128,7 @@ def evolving(
     steps : int
         Network evaluations T.
     on_step : callable, optional
-        Called after every step with its number and T.
+        Called after every step with its number, T and the replicas ``(B, R, h, w)``.
     last : float
         Time of the last step, see `times`.
 
@@ -143,7 +143,7 @@ def evolving(
         z = model.consistency(x, measured, t)
         x, log_variance = denoise(model, z, known, t)
         if on_step is not None:
-            on_step(step + 1, steps)
+            on_step(step + 1, steps, x)
     return x.mean(1), expected_error(log_variance)
 
 
@@ -169,7 +169,7 @@ def indi(
         share = (t - following) / t
         x = share * model.consistency(z, measured, t) + (1 - share) * x
         if on_step is not None:
-            on_step(step + 1, steps)
+            on_step(step + 1, steps, x)
     return x.mean(1), expected_error(log_variance)
 
 

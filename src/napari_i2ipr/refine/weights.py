@@ -88,7 +88,9 @@ def find(name: str) -> Path:
     path = known.get(DEFAULT if name == "default" else name, Path(name))
     if not path.is_file():
         raise InputError(
-            f"no weights {name!r}", expected="a .safetensors file or " + (", ".join(known) or "none shipped"), do=""
+            f"no weights {name!r}",
+            expected="a .safetensors file or " + (", ".join(known) or "none shipped"),
+            do="check the name or the path",
         )
     return path
 

@@ -8,7 +8,6 @@ itself.
 from __future__ import annotations
 
 import ctypes
-import os
 import sys
 import threading
 from concurrent.futures import ThreadPoolExecutor
@@ -20,6 +19,7 @@ from typing import TYPE_CHECKING, TypeVar
 import torch
 
 from napari_i2ipr.data import Status
+from napari_i2ipr.physics.memory import available_cores
 
 if TYPE_CHECKING:
     from collections.abc import Callable, Iterator, Sequence
@@ -111,7 +111,7 @@ def iterate(
     g: Tensor,
     *,
     tolerance: float = 0.0,
-    on_check: Callable[[int, Tensor], None] | None = None,
+    on_check: Callable[[int, Tensor, Tensor], None] | None = None,
     cancel: Cancel | None = None,
 ) -> Outcome:
     """Run a schedule from `g`, which is overwritten.
@@ -127,7 +127,7 @@ def iterate(
     tolerance : float
         Stop when the residual chi of every image is at or below this; 0 runs all iterations.
     on_check : callable, optional
-        Called with iterations done and residuals every `CHECK_EVERY` iterations.
+        Called with iterations done, residuals and estimates every `CHECK_EVERY` iterations.
     cancel : Cancel, optional
         Looked at before every iteration.
 
@@ -154,7 +154,7 @@ def iterate(
             residual = chi(constraints, estimate)
             watch.check(estimate, residual, g, done, tolerance)
             if on_check is not None:
-                on_check(done, residual)
+                on_check(done, residual, estimate)
             if bool((watch.diverged | watch.settled).all()):
                 return watch.outcome(estimate, g, residual, done, Status.CONVERGED)
         estimate = stage.method.estimate(g, constraints, memory)
@@ -203,11 +203,6 @@ def each(jobs: Sequence[T], work: Callable[[T], R], threads: int = 0) -> list[R]
 def _quietly(work: Callable[[T], R], job: T) -> R:
     with torch.inference_mode():
         return work(job)
-
-
-def available_cores() -> int:
-    """Cores that this process may use."""
-    return len(os.sched_getaffinity(0)) if hasattr(os, "sched_getaffinity") else os.cpu_count() or 1
 
 
 _threads_lock = threading.Lock()

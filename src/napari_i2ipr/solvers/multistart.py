@@ -14,6 +14,7 @@ import numpy as np
 import torch
 
 from napari_i2ipr.data import Status
+from napari_i2ipr.errors import CancelledError
 from napari_i2ipr.physics.problem import Candidates, generator
 from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.progress import Event
@@ -145,11 +146,15 @@ def initialise(
     each(work.groups(kept), work.long, settings.threads)
     rows = [sorted((run for run in kept if run.position == b), key=_order(settings)) for b in range(problem.batch)]
     before: list[Tensor] | None = None
-    if settings.final and not (cancel is not None and cancel.is_set()):
-        before = [work.second_generation(row) for row in rows] if settings.inherit else None
-        work.stage("final run", len(kept), settings.final)
-        each(work.groups(kept), work.final, settings.threads)
-        rows = [sorted(row, key=_order(settings)) for row in rows]
+    if settings.final:
+        try:
+            before = [work.second_generation(row) for row in rows] if settings.inherit else None
+            work.stage("final run", len(kept), settings.final)
+            each(work.groups(kept), work.final, settings.threads)
+            rows = [sorted(row, key=_order(settings)) for row in rows]
+        except CancelledError:  # between the runs: what the long run found is kept
+            for run in kept:
+                run.status = Status.CANCELLED if run.status is Status.DONE else run.status
     spent = [sum(run.iterations for run in runs if run.position == b) for b in range(problem.batch)]
     return _candidates(rows, spent, before)
 
@@ -188,12 +193,21 @@ class _Work:
         """Start counting the iterations of a stage."""
         self._name, self._total, self._done = name, n_runs * total_iterations(schedule), 0
 
-    def _ran(self, iterations: int, score: float | None) -> None:
+    def _ran(self, iterations: int, residual: Tensor, images: Tensor) -> None:
+        """Tell of iterations that a group ran, and of the best of its images as it is now."""
         if self.on_event is None:
             return
+        best = int(residual.argmin())
+        score = float(residual.flatten()[best])
+        image = images.flatten(0, -3)[best] if images.ndim > 2 else images
         with self._lock:
             self._done += iterations
-            self.on_event(Event(self._name, self._done, self._total, score))
+            known = score if np.isfinite(score) else None
+            self.on_event(Event(self._name, self._done, self._total, known, image=lambda: image.cpu().numpy()))
+
+    def _aligned(self, done: int, total: int) -> None:
+        if self.on_event is not None:
+            self.on_event(Event("blind mean", done, total))
 
     def groups(self, runs: list[_Run]) -> list[list[_Run]]:
         """Runs of one measurement that are iterated together."""
@@ -230,7 +244,13 @@ class _Work:
         """
         images = torch.stack([run.image for run in row if run.image is not None])
         aligned = self.problem.constrain(
-            align(images, shifts=self.settings.shifts, subpixel=self.settings.subpixel).images
+            align(
+                images,
+                shifts=self.settings.shifts,
+                subpixel=self.settings.subpixel,
+                on_step=self._aligned,
+                cancel=self.cancel,
+            ).images
         )
         share = self.settings.inherit
         residual = torch.tensor([run.residual for run in row])
@@ -261,15 +281,15 @@ class _Work:
         g = starts[0] if len(starts) == 1 else torch.stack(starts)
         reported = 0
 
-        def on_check(done: int, residual: Tensor) -> None:
+        def on_check(done: int, residual: Tensor, images: Tensor) -> None:
             nonlocal reported
-            self._ran((done - reported) * len(group), float(residual.min()))
+            self._ran((done - reported) * len(group), residual, images)
             reported = done
 
         out = iterate(
             constraints, schedule, g, tolerance=self.settings.tolerance, on_check=on_check, cancel=self.cancel
         )
-        self._ran((total_iterations(schedule) - reported) * len(group), None)
+        self._ran((total_iterations(schedule) - reported) * len(group), out.residual, out.image)
         several = g.ndim == 3
         for k, run in enumerate(group):
             done = int(out.iterations[k] if several else out.iterations)

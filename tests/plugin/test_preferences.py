@@ -11,7 +11,7 @@ import pytest
 from npe2 import PluginManifest
 
 from napari_i2ipr.config import DEFAULT_PRESET, PRESETS, Compute
-from napari_i2ipr.plugin.settings import DEVICES, PLUGIN, SECTION, Preferences, preferences
+from napari_i2ipr.plugin.preferences import DEVICES, PLUGIN, SECTION, Preferences, preferences
 
 settings = pytest.importorskip("napari.settings")
 pytestmark = pytest.mark.skipif(not hasattr(settings, "get_plugin_settings"), reason="napari before 0.9")
