@@ -58,7 +58,7 @@ def assembled(
 
     kinds = {part.kind for part in parts}
     items = [part.scores for part in parts]
-    scores = dict(items[0]) if not lead else {**_mean_scores(items), "items": items}
+    scores = dict(items[0]) if not lead else {**mean_scores(items), "items": items}
     notes = list(dict.fromkeys(note for part in parts for note in part.notes))
     return Reconstruction(
         image=stacked("image"),
@@ -110,7 +110,8 @@ def _widened(
     return np.pad(images, [(0, 0)] * (images.ndim - 2) + list(zip(before, after, strict=True)))
 
 
-def _mean_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
+def mean_scores(items: list[dict[str, Any]]) -> dict[str, Any]:
+    """Scores of a stack from those of its frames: means, of counts and times the sums."""
     summed = ("image_iterations", "solver_seconds", "refine_seconds")
     means: dict[str, Any] = {}
     for name in dict.fromkeys(name for item in items for name in item):

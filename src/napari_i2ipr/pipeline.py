@@ -91,7 +91,7 @@ def reconstruct(
     real objects refined by a network with data consistency. One flip by 180 degrees of the whole image
     stays unknowable.
     """
-    where = _device(device)
+    where = device_named(device)
     n_starts, fraction = config.initialisation.n_starts, config.compute.memory_fraction
     memory.check(measurement.frame_shape, n_starts, where, fraction, refined=config.refine.enabled)
     with _memory_errors():
@@ -345,7 +345,8 @@ def _numbered(on_event: OnEvent | None, index: int, total: int) -> OnEvent | Non
     return lambda event: on_event(replace(event, stage=said + event.stage, frame=index, frames=total))
 
 
-def _device(name: str) -> torch.device:
+def device_named(name: str) -> torch.device:
+    """The device with a name as `reconstruct` takes it; an InputError where this machine has none such."""
     if name == "auto":
         return torch.device("cuda" if torch.cuda.is_available() else "cpu")
     try:

@@ -37,7 +37,8 @@ class Section(BaseModel):
             where = ".".join(str(part) for part in first["loc"])
             inner = first.get("ctx", {}).get("error")
             if isinstance(inner, ConfigError):
-                raise ConfigError(f"{inner.got} as {where}", expected=inner.expected, do=inner.do) from None
+                got = f"{inner.got} as {where}" if where else inner.got
+                raise ConfigError(got, expected=inner.expected, do=inner.do) from None
             raise ConfigError(
                 f"the setting {where} = {first.get('input')!r}: {first['msg']}",
                 do=f"`{cls.shown_by}` prints every setting with its default",

@@ -113,12 +113,12 @@ def test_scale_and_unit_of_the_stack_go_on(qtbot: QtBot, open_widget: Opened, st
     finish(qtbot, widget)
     for made in viewer.layers[1:]:
         lead = made.ndim - 2
-        assert made.scale[0] == 0.25
-        assert made.translate[0] == 3
-        assert [str(unit) for unit in made.units[:1]] == ["second"]
+        assert made.scale[lead - 1] == 0.25
+        assert made.translate[lead - 1] == 3
+        assert str(made.units[lead - 1]) == "second"
         np.testing.assert_allclose(made.scale[lead:], layer.scale[1:])
     candidates = viewer.layers["#1 candidates (small)"]
-    assert candidates.axis_labels == ("t", "candidate", "y", "x")
+    assert candidates.axis_labels == ("candidate", "t", "y", "x")
     assert not candidates.visible
     viewer.layers[-1].translate = (5, 6, 7)  # linked with those that have as many axes
     np.testing.assert_array_equal(viewer.layers[-2].translate, (5, 6, 7))

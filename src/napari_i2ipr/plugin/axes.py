@@ -115,7 +115,7 @@ def in_order(mask: Any, order: tuple[int, ...]) -> Any:
 
 
 def led(data: Iterable[LayerData], like: dict[str, tuple[Any, ...]]) -> list[LayerData]:
-    """Layer data whose leading axes have the scale, place and units of the patterns they come from.
+    """Layer data whose axes before the last two have the scale, place and units of the patterns they come from.
 
     Parameters
     ----------
@@ -124,8 +124,13 @@ def led(data: Iterable[LayerData], like: dict[str, tuple[Any, ...]]) -> list[Lay
     like : dict
         ``scale``, ``translate`` and ``units`` of the axes before the detector's.
     """
+
+    def placed(own: tuple[Any, ...], values: tuple[Any, ...]) -> tuple[Any, ...]:
+        first = len(own) - 2 - len(values)
+        return (*own[:first], *values, *own[-2:])
+
     return [
-        (array, meta | {key: (*values, *meta[key][len(values) :]) for key, values in like.items()}, kind)
+        (array, meta | {key: placed(tuple(meta[key]), values) for key, values in like.items()}, kind)
         for array, meta, kind in data
     ]
 

@@ -192,8 +192,11 @@ def result_layers(result: Reconstruction, source: str, run: int | None = None) -
     main = "amplitude" if np.iscomplexobj(image) else "reconstruction"
     contrast = seen(size, 99.9, from_zero=bool(np.nanmin(size) >= 0))
     layers: list[LayerData] = []
+    candidates = result.candidate_images
+    if candidates is not None:  # first, for napari matches the axes of layers from the last one on
+        candidates = np.moveaxis(np.asarray(candidates), -3, 0)
     for data, kind, axes in (
-        (result.candidate_images, "candidates", (*lead, "candidate")),
+        (candidates, "candidates", ("candidate", *lead)),
         (result.classical, "classical mean", lead),
     ):
         if data is not None:
