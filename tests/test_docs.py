@@ -2,7 +2,8 @@
 
 ``console`` and ``python`` blocks are executed here; the ``python`` blocks of a page share their names, as in a
 notebook. ``sh`` blocks make an environment and so cannot run inside one; those of the README are compared with what
-continuous integration runs and with the environments that exist. ``text`` and ``yaml`` blocks are not commands.
+continuous integration runs and with the environments that exist. ``text`` and ``yaml`` blocks are not commands; a block
+whose first line is ``# needs ...`` needs what a test has not, such as a cluster.
 """
 
 from __future__ import annotations
@@ -55,6 +56,8 @@ def script_of(page: Path) -> str:
     """The page as one Python script: its ``python`` blocks as they stand, its commands between them."""
     parts = []
     for block in blocks(page):
+        if block.text.startswith("# needs "):
+            continue
         if block.language == "python":
             parts.append(f"print('--- line {block.line}', flush=True)\n{block.text}")
         elif block.language == "console":

@@ -20,6 +20,7 @@ PUBLIC = [
     "Reconstruction",
     "read",
     "reconstruct",
+    "reconstruct_batch",
     "simulate",
     "write",
 ]

@@ -5,6 +5,8 @@ polar form, real part, boolean-index updates - and (b) the floor, a bare ``rfft2
 for one image and for ten (an image a thread). Then the parts of the refinement with the shipped weights,
 and the peak memory of whole reconstructions, each in
 a process of its own. Writes a Markdown table to standard output, or to ``--out FILE``.
+
+``--batch`` measures the batch engine instead, see ``batch.py``; its table is kept in ``BATCH.md``.
 """
 
 from __future__ import annotations
@@ -22,10 +24,11 @@ from typing import TYPE_CHECKING
 
 import torch
 
+import batch
 from napari_i2ipr.physics.fourier import FourierPair
+from napari_i2ipr.physics.memory import available_cores, each, iterate
 from napari_i2ipr.physics.problem import Problem
 from napari_i2ipr.physics.projections import Constraints
-from napari_i2ipr.solvers._run import available_cores, each, iterate
 from napari_i2ipr.solvers.recipe import parse_schedule
 
 if TYPE_CHECKING:
@@ -219,11 +222,22 @@ def main() -> None:
     parser.add_argument("--iterations", type=int, default=100)
     parser.add_argument("--out", help="write the table to this file as well")
     parser.add_argument("--memory-child", type=int, help=argparse.SUPPRESS)
+    parser.add_argument("--batch", action="store_true", help="only the batch engine")
+    parser.add_argument(
+        "--frames", type=int, default=64, help="with --batch: frames of its overhead and of its workers"
+    )
+    parser.add_argument("--rounds", type=int, default=3, help="with --batch")
+    parser.add_argument("--many", type=int, default=1024, help="with --batch: frames of the larger volume")
+    parser.add_argument("--batch-memory-child", type=int, help=argparse.SUPPRESS)
     options = parser.parse_args()
     if options.memory_child:
         memory_child(options.memory_child)
         return
-    text = table(options.iterations)
+    if options.batch_memory_child:
+        batch.memory_child(options.batch_memory_child)
+        return
+    counts = (64, options.many)
+    text = batch.table(options.frames, options.rounds, counts) if options.batch else table(options.iterations)
     print(text)
     if options.out:
         Path(options.out).write_text(text, encoding="utf-8")

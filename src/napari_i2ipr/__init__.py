@@ -6,6 +6,7 @@ from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from napari_i2ipr.batch import reconstruct_batch
     from napari_i2ipr.config import Config
     from napari_i2ipr.data import Geometry, Measurement, Reconstruction
     from napari_i2ipr.errors import I2IPRError
@@ -21,6 +22,7 @@ __all__ = [
     "Reconstruction",
     "read",
     "reconstruct",
+    "reconstruct_batch",
     "simulate",
     "write",
 ]
@@ -33,6 +35,7 @@ _HOME = {
     "Reconstruction": "data",
     "read": "io",
     "reconstruct": "pipeline",
+    "reconstruct_batch": "batch",
     "simulate": "simulation",
     "write": "io",
 }

@@ -18,6 +18,7 @@ from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, DataWarning, I2IPRError, InputError, OutOfMemoryError
 from napari_i2ipr.physics import memory
+from napari_i2ipr.physics.device import device_named
 from napari_i2ipr.physics.problem import Candidates, Problem
 from napari_i2ipr.physics.support import autocorrelation_support, half_box
 from napari_i2ipr.prepare import condition
@@ -92,8 +93,7 @@ def reconstruct(
     stays unknowable.
     """
     where = device_named(device)
-    n_starts, fraction = config.initialisation.n_starts, config.compute.memory_fraction
-    memory.check(measurement.frame_shape, n_starts, where, fraction, refined=config.refine.enabled)
+    _check_memory(measurement, config, where)
     with _memory_errors():
         weights = weights_used(config)  # weights that are not there are found out before the work
         parts = _frames(measurement, config, where, on_event, cancel)
@@ -112,12 +112,59 @@ def _frames(
         try:
             found = initial(measurement.frame(index), index, config, device, on_event=say, cancel=cancel)
             part = _finished(found, config, on_event=say, cancel=cancel)
+            _warn(part, found)
         except CancelledError:
             if not parts:
                 raise
             break
         parts.append(part)
     return parts
+
+
+def reconstruct_frame(
+    frame: Measurement,
+    index: int,
+    config: Config,
+    device: torch.device,
+    *,
+    on_event: OnEvent | None = None,
+    cancel: Cancel | None = None,
+) -> Reconstruction:
+    """One pattern of a stack, exactly as `reconstruct` makes it of the whole stack.
+
+    Parameters
+    ----------
+    frame : Measurement
+        One pattern ``(y, x)``.
+    index : int
+        Its number in the stack, which fixes its random numbers.
+    config, on_event, cancel
+        As for `reconstruct`.
+    device : torch.device
+        Where it is computed.
+
+    Returns
+    -------
+    Reconstruction
+        Of the one pattern; what was mended or guessed is in its provenance (``notes``) and not a warning.
+
+    Raises
+    ------
+    InputError, CancelledError, OutOfMemoryError
+        As for `reconstruct`.
+    """
+    _check_memory(frame, config, device)
+    with _memory_errors():
+        weights = weights_used(config)
+        ready, notes = condition(frame)
+        found = initial(ready, index, config, device, on_event=on_event, cancel=cancel)
+        part = _finished(replace(found, notes=notes), config, on_event=on_event, cancel=cancel)
+    return assembled(frame, config, device, [part], weights)
+
+
+def _check_memory(measurement: Measurement, config: Config, device: torch.device) -> None:
+    n_starts, fraction = config.initialisation.n_starts, config.compute.memory_fraction
+    memory.check(measurement.frame_shape, n_starts, device, fraction, refined=config.refine.enabled)
 
 
 @contextmanager
@@ -213,7 +260,15 @@ def complete(
         As for `reconstruct`.
     """
     parts = [_finished(one, config, on_event=None, cancel=None) for one in found]
+    for part, one in zip(parts, found, strict=True):
+        _warn(part, one)
     return assembled(measurement, config, device, parts, weights_used(config))
+
+
+def _warn(part: Part, found: Initial) -> None:
+    """Say what came up after `initial`, which said its own."""
+    for note in part.notes[len(found.notes) :]:
+        warnings.warn(note, DataWarning, stacklevel=4)
 
 
 def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cancel: Cancel | None) -> Part:
@@ -250,8 +305,6 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
     outcome = Outcome(mean, spread, status=worst(statuses))
     if outcome.status is not Status.CANCELLED:
         outcome = refined(problem, _sound_sets(aligned, rows), outcome, config, on_event=on_event, cancel=cancel)
-    for note in outcome.notes:
-        warnings.warn(note, DataWarning, stacklevel=3)
     rows_box, columns_box = problem.box
     return Part(
         (outcome.image * scale).cpu().numpy(),
@@ -343,17 +396,3 @@ def _numbered(on_event: OnEvent | None, index: int, total: int) -> OnEvent | Non
         return on_event
     said = f"pattern {index + 1} of {total}: "
     return lambda event: on_event(replace(event, stage=said + event.stage, frame=index, frames=total))
-
-
-def device_named(name: str) -> torch.device:
-    """The device with a name as `reconstruct` takes it; an InputError where this machine has none such."""
-    if name == "auto":
-        return torch.device("cuda" if torch.cuda.is_available() else "cpu")
-    try:
-        device = torch.device(name)
-        torch.empty(0, device=device)
-    except (RuntimeError, AssertionError) as error:
-        raise InputError(
-            f"the device {name!r} ({str(error).splitlines()[0]})", expected="a device of this machine", do='use "cpu"'
-        ) from None
-    return device

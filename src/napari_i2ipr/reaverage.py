@@ -17,7 +17,8 @@ from napari_i2ipr.config import Config
 from napari_i2ipr.data import Status
 from napari_i2ipr.errors import CancelledError, I2IPRError, InputError
 from napari_i2ipr.evaluate.quality import single
-from napari_i2ipr.pipeline import as_problem, device_named
+from napari_i2ipr.physics.device import device_named
+from napari_i2ipr.pipeline import as_problem
 from napari_i2ipr.prepare import condition
 from napari_i2ipr.refinement import Outcome, refined, weights_used
 from napari_i2ipr.shells import compare

@@ -53,7 +53,7 @@ def in_words(result: Reconstruction) -> dict[str, str]:
     h, w = result.image.shape[-2:]
     import numpy as np
 
-    kept = len(result.candidates)
+    kept, averaged = len(result.candidates), sum(row.weight > 0 for row in result.candidates)
     mean = float(np.nanmean(result.uncertainty))
     return {
         "image": f"{lead}{h} x {w} px{pixel_in_words(result.pixel_m)}",
@@ -63,9 +63,9 @@ def in_words(result: Reconstruction) -> dict[str, str]:
         "free score": f"{number(scores.get('free_score'))}, the best candidate's misfit on pixels it never saw",
         "refinement": refinement_in_words(result),
         "uncertainty": f"{number(mean, 3)} in the mean ({_kind_in_words(result)})",
-        "candidates": f"{kept} kept, {sum(row.weight > 0 for row in result.candidates)} of them averaged",
-        "work": f"{scores.get('image_iterations', 0)} image-iterations in {number(scores.get('solver_seconds'), 3)} s "
-        f"on {result.provenance.get('device', 'an unknown device')}",
+        "candidates": f"{kept} kept, {averaged} of them averaged" if kept else "",
+        "work": f"{scores.get('image_iterations', 0):.0f} image-iterations in "
+        f"{number(scores.get('solver_seconds'), 3)} s on {result.provenance.get('device', 'an unknown device')}",
         "settings": f"preset {settings.get('preset')}, seed {settings.get('seed')}",
     }
 

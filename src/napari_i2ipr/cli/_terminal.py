@@ -84,8 +84,8 @@ def _warnings_as_lines() -> Iterator[None]:
 
 
 @contextmanager
-def stoppable() -> Iterator[Cancel]:
-    """A stop flag that Ctrl-C sets; a second Ctrl-C stops at once."""
+def stoppable(*also: signal.Signals) -> Iterator[Cancel]:
+    """A stop flag that Ctrl-C sets, and any other signal that is given; a second Ctrl-C stops at once."""
     cancel = Cancel()
 
     def stop(*_: object) -> None:
@@ -95,11 +95,12 @@ def stoppable() -> Iterator[Cancel]:
     if threading.current_thread() is not threading.main_thread():
         yield cancel
         return
-    before = signal.signal(signal.SIGINT, stop)
+    before = {number: signal.signal(number, stop) for number in (signal.SIGINT, *also)}
     try:
         yield cancel
     finally:
-        signal.signal(signal.SIGINT, before)
+        for number, handler in before.items():
+            signal.signal(number, handler)
 
 
 @contextmanager

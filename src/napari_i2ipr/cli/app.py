@@ -7,6 +7,7 @@ from typing import Annotated
 import typer
 
 from napari_i2ipr.cli import _terminal
+from napari_i2ipr.cli.batch import batch
 from napari_i2ipr.cli.config import config
 from napari_i2ipr.cli.demo import demo
 from napari_i2ipr.cli.doctor import doctor
@@ -32,7 +33,7 @@ app = typer.Typer(
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
-for command in (prepare, reconstruct, score, simulate, evaluate, info, napari, config, train, demo, doctor):
+for command in (prepare, reconstruct, batch, score, simulate, evaluate, info, napari, config, train, demo, doctor):
     app.command()(command)
 app.add_typer(weights)
 

@@ -12,6 +12,7 @@ import numpy as np
 from napari_i2ipr.data import Measurement, Reconstruction
 from napari_i2ipr.errors import FormatError, InputError
 from napari_i2ipr.io import _atomic, _guard, _ours
+from napari_i2ipr.io._atomic import remove, swap
 
 if TYPE_CHECKING:
     import os
@@ -21,15 +22,20 @@ if TYPE_CHECKING:
 
 __all__ = [
     "READERS",
+    "READ_ERRORS",
     "Format",
     "check_output",
     "datasets",
+    "is_measurement",
     "is_ours",
     "is_result",
+    "open_array",
     "read",
     "read_array",
     "read_image",
     "read_result",
+    "remove",
+    "swap",
     "write",
 ]
 
@@ -77,6 +83,9 @@ READERS: tuple[Format, ...] = (
     Format("picture", (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif"), "napari_i2ipr.io.picture"),
 )
 """Every format that can be read, in the order in which they are tried."""
+
+READ_ERRORS = _guard.FOREIGN
+"""What reading a part of an open source raises when that part is damaged; a `FormatError` is one of them."""
 
 _WRITERS: dict[type, dict[str, str]] = {
     Measurement: {
@@ -167,9 +176,31 @@ def read_array(path: str | os.PathLike[str], dataset: str | None = None) -> NDAr
     FormatError, InputError, OutOfMemoryError
         As for `read`.
     """
-    file, name = _split(path, dataset)
+    file = _split(path, dataset)[0]
     with _guard.reading(file, "an array"):
-        return np.asarray(_format_of(file).read_array(file, name))
+        return np.asarray(open_array(path, dataset))
+
+
+def open_array(path: str | os.PathLike[str], dataset: str | None = None) -> Any:
+    """Open an array without the meaning of intensities; a stack stays in its file where the format allows it.
+
+    Parameters
+    ----------
+    path, dataset
+        As for `read`.
+
+    Returns
+    -------
+    ndarray or LazyStack
+        Values as stored; of a lazy stack, slices are read when they are asked for.
+
+    Raises
+    ------
+    FormatError, InputError, OutOfMemoryError
+        As for `read`.
+    """
+    file, name = _split(path, dataset)
+    return _format_of(file).read_array(file, name)
 
 
 def read_image(path: str | os.PathLike[str]) -> NDArray[Any]:
@@ -237,6 +268,11 @@ def is_result(path: str | os.PathLike[str]) -> bool:
 def is_ours(path: str | os.PathLike[str]) -> bool:
     """Whether this package wrote what lies at `path`, pattern or reconstruction; reads headers only, never raises."""
     return _ours.kind_of(Path(path)) is not None
+
+
+def is_measurement(path: str | os.PathLike[str]) -> bool:
+    """Whether a measurement that this package wrote lies at `path`; reads headers only, never raises."""
+    return _ours.kind_of(Path(path)) == "measurement"
 
 
 def check_output(path: str | os.PathLike[str], obj_type: type = Reconstruction, *, overwrite: bool = False) -> None:

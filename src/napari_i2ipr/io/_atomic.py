@@ -49,7 +49,7 @@ def check_target(path: Path, *, overwrite: bool) -> Path:
                 expected="a new name",
                 do="choose another or allow overwriting (--overwrite)",
             )
-        if exists and not _replaceable(target):
+        if exists and not replaceable(target):
             raise InputError(
                 f"{path}, which napari-i2ipr did not write",
                 expected="a new name or an earlier output",
@@ -100,23 +100,23 @@ def replacing(path: Path, *, overwrite: bool) -> Iterator[Path]:
     try:
         yield partial
         check_target(path, overwrite=overwrite)
-        _swap(partial, target)
+        swap(partial, target)
     except I2IPRError:
         raise
     except OSError as error:
         raise OutputError(f"{path}, which cannot be written ({reason(error)})", do="choose another output") from error
     finally:
-        _remove(partial)
+        remove(partial)
 
 
-def _replaceable(target: Path) -> bool:
+def replaceable(target: Path) -> bool:
     """Whether an existing output is one of ours, or holds nothing at all."""
     if target.is_dir():
         return kind_of(target) is not None or not any(target.iterdir())
     return kind_of(target) is not None or target.stat().st_size == 0
 
 
-def _swap(partial: Path, target: Path) -> None:
+def swap(partial: Path, target: Path) -> None:
     """Give `partial` the final name; what was there is deleted only after that."""
     if not target.is_dir() and not partial.is_dir():
         partial.replace(target)
@@ -131,10 +131,11 @@ def _swap(partial: Path, target: Path) -> None:
         if existed:
             old.rename(target)
         raise
-    _remove(old)
+    remove(old)
 
 
-def _remove(path: Path) -> None:
+def remove(path: Path) -> None:
+    """Delete a file or a directory, if it is there."""
     if path.is_dir():
         shutil.rmtree(path, ignore_errors=True)
     else:

@@ -28,6 +28,12 @@ if TYPE_CHECKING:
 
     from napari_i2ipr.data import Reconstruction
 
+KEY = _attrs.KEY
+"""Name of our attributes."""
+
+SCORES = "scores"
+"""Group of a batch's table: a column is an array with a value for each frame."""
+
 _MAX_AXES = 5
 _UNITS = ((1e-7, "nanometer", 1e9), (1e-4, "micrometer", 1e6), (float("inf"), "millimeter", 1e3))
 
@@ -95,6 +101,7 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         _attrs.check_header(words, "reconstruction", str(path))
+        words = {**words, "scores": {**words["scores"], **_items(root)}}
         candidates, classical = (_array(root, name) if name in root else None for name in ("candidates", "classical"))
         shells: Any = root.get("shells")
         return _attrs.reconstruction_from(
@@ -105,6 +112,26 @@ def read(path: Path) -> Reconstruction:
             classical=classical,
             shells=None if shells is None else _attrs.shells_from(shells.attrs, native(shells[...])),
         )
+
+
+def words_of(result: Reconstruction) -> dict[str, Any]:
+    """Everything of a reconstruction but its arrays: what the root's attributes hold."""
+    return _attrs.reconstruction_plain(result)
+
+
+def unfinished_words(**more: Any) -> dict[str, Any]:
+    """What the root's attributes hold while a batch is at work on the store: it is no reconstruction yet."""
+    return {**_attrs.header("batch"), **{name: _attrs.plain(value) for name, value in more.items()}}
+
+
+def _items(root: Any) -> dict[str, Any]:
+    """Scores of every frame from the table that a batch keeps beside its images; nothing where there is none."""
+    if SCORES not in root or "names" not in root[SCORES].attrs:
+        return {}
+    table = root[SCORES]
+    columns = {str(name): table[str(name)][...].tolist() for name in table.attrs["names"]}
+    rows = zip(*columns.values(), strict=True) if columns else ()
+    return {"items": [{k: v for k, v in zip(columns, row, strict=True) if v == v} for row in rows]}  # noqa: PLR0124
 
 
 def _array(root: Any, name: str) -> NDArray[Any]:
@@ -121,13 +148,18 @@ def _lead_axes(result: Reconstruction) -> tuple[str, ...]:
     return tuple(f"axis_{i}" for i in range(count))
 
 
-def _write_image(path: Path, array: NDArray[Any], lead: Sequence[str], pixel_m: tuple[float, float] | None) -> None:
-    """Write one OME-Zarr image of full resolution, one chunk a frame."""
-    from yaozarrs import v05
-    from yaozarrs.write.v05 import prepare_image
+def axes_of(lead: Sequence[str], pixel_m: tuple[float, float] | None) -> tuple[list[Any], tuple[float, float]]:
+    """OME-Zarr axes of an image, and the scale of y and x in their unit.
 
-    if array.ndim > _MAX_AXES:
-        array, lead = array.reshape((-1, *array.shape[-2:])), ("frame",)
+    Parameters
+    ----------
+    lead : sequence of str
+        Names of the leading axes.
+    pixel_m : tuple of float or None
+        Pixel ``(y, x)`` in metres; lengths are in pixels when it is None.
+    """
+    from yaozarrs import v05
+
     scale, unit = (1.0, 1.0), None
     if pixel_m is not None:
         unit, factor = next((unit, factor) for limit, unit, factor in _UNITS if max(pixel_m) < limit)
@@ -139,6 +171,17 @@ def _write_image(path: Path, array: NDArray[Any], lead: Sequence[str], pixel_m: 
         v05.SpaceAxis(name="y", unit=unit),
         v05.SpaceAxis(name="x", unit=unit),
     ]
+    return axes, scale
+
+
+def _write_image(path: Path, array: NDArray[Any], lead: Sequence[str], pixel_m: tuple[float, float] | None) -> None:
+    """Write one OME-Zarr image of full resolution, one chunk a frame."""
+    from yaozarrs import v05
+    from yaozarrs.write.v05 import prepare_image
+
+    if array.ndim > _MAX_AXES:
+        array, lead = array.reshape((-1, *array.shape[-2:])), ("frame",)
+    axes, scale = axes_of(lead, pixel_m)
     step = v05.ScaleTransformation(scale=[1.0] * len(lead) + list(scale))
     level = v05.Dataset(path="0", coordinateTransformations=[step])
     image = v05.Image(multiscales=[v05.Multiscale(name=path.name, axes=axes, datasets=[level])])

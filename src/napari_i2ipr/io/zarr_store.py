@@ -71,6 +71,36 @@ def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazySta
         return _load(path, node, _locate(node, path, dataset, masks_too=True)[0])
 
 
+def open_stored(path: Path, dataset: str | None = None) -> tuple[Any, tuple[str, ...]]:
+    """The array that is meant in a store as zarr has it, in one piece with its chunks, and the names of its axes.
+
+    Parameters
+    ----------
+    path : Path
+        Store: an array, an OME-Zarr image, or a group.
+    dataset : str, optional
+        Path of the array, or of a group with one, in the store.
+
+    Returns
+    -------
+    tuple
+        The array, read when it is sliced, and its axes as OME-Zarr, zarr v3 or xarray name them; no names
+        where they are not all given.
+
+    Raises
+    ------
+    FormatError
+        If the store cannot be read, is a reconstruction, or does not say which array is meant.
+    """
+    refuse_result(path)
+    with _opened(path) as node:
+        name, names = _locate(node, path, dataset)
+        array = node[name] if name else node
+        given = names or getattr(array.metadata, "dimension_names", None) or array.attrs.get("_ARRAY_DIMENSIONS") or ()
+    fitting = len(given) == array.ndim and all(given)
+    return array, tuple(str(one) for one in given) if fitting else ()
+
+
 def write(measurement: Measurement, path: Path) -> None:
     """Write a measurement as a zarr v3 group, frame by frame, one chunk a frame.
 
