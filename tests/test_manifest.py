@@ -8,6 +8,7 @@ from pathlib import Path
 
 import pytest
 from npe2 import PluginManifest
+from npe2.manifest.utils import import_python_name
 
 NAME = "napari-i2ipr"
 
@@ -40,7 +41,9 @@ def test_names(manifest: PluginManifest) -> None:
 
 def test_targets_exist(manifest: PluginManifest) -> None:
     pytest.importorskip("napari")
-    manifest.validate_imports()
+    for command in manifest.contributions.commands or []:
+        assert command.python_name
+        assert callable(import_python_name(command.python_name)), command.python_name
 
 
 def test_every_command_is_used(manifest: PluginManifest) -> None:

@@ -92,7 +92,7 @@ def test_info(shipped: dict[str, Path], run: Run) -> None:
     for word in (
         loaded.sha256,
         "unet, widths 4 8, blocks 1 1, 2 replicas",
-        "evolving, 4 steps, float32",
+        "evolving, 2 steps, float32",
         "on 40 images; 50 % within 0.6, 90 % within 1.75 times the uncertainty",
         "beyond 1.25",
         "psnr classical 20.5",

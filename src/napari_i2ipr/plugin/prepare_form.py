@@ -17,10 +17,10 @@ from napari_i2ipr.errors import InputError
 from napari_i2ipr.plugin import form
 from napari_i2ipr.plugin.docked import renew
 from napari_i2ipr.plugin.layers import ObjectGrid, is_pattern, measurement_of, words_of
+from napari_i2ipr.plugin.preferences import preferences
 from napari_i2ipr.plugin.prepare_fields import FOLDED, LABELS, field, value_of
 from napari_i2ipr.plugin.prepare_task import PrepareTask
 from napari_i2ipr.plugin.regions import labels_of, support_of
-from napari_i2ipr.plugin.settings import preferences
 from napari_i2ipr.prepare.settings import Preparation
 
 if TYPE_CHECKING:
