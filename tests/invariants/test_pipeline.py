@@ -15,7 +15,7 @@ import torch
 from napari_i2ipr import aggregate, pipeline
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Geometry, Measurement, Reconstruction, Status
-from napari_i2ipr.errors import CancelledError, InputError, OutOfMemoryError
+from napari_i2ipr.errors import CancelledError, DataWarning, InputError, OutOfMemoryError
 from napari_i2ipr.physics.symmetry import align
 from napari_i2ipr.pipeline import reconstruct
 from napari_i2ipr.prepare import PREPARED, condition
@@ -398,7 +398,8 @@ def test_a_stop_while_candidates_are_aligned_keeps_the_best(stage: str, monkeypa
     measurement = measure(pattern(drawn((48, 40)), noise=0.05))
     whole = reconstruct(measurement, QUICK, device="cpu")
     stop = StopAt(stage)
-    found = reconstruct(measurement, QUICK, device="cpu", on_event=stop, cancel=stop.cancel)
+    with pytest.warns(DataWarning, match="only the best 2 of 3 candidates are averaged"):
+        found = reconstruct(measurement, QUICK, device="cpu", on_event=stop, cancel=stop.cancel)
     assert found.status is Status.CANCELLED
     assert np.isfinite(found.image).all()
     assert found.scores["r_factor"] < 0.5
