@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from contextlib import ExitStack
 from importlib import import_module
 from importlib.util import find_spec
 from pathlib import Path
@@ -78,14 +79,13 @@ def open_window(files: Sequence[str] = (), sample: str | None = None, *, show: b
     from napari_i2ipr.plugin.opening import add_file
 
     viewer = napari.Viewer(show=show)
-    try:
+    with ExitStack() as unless_all_opened:
+        unless_all_opened.callback(viewer.close)
         for file in files:
             add_file(viewer, file)
         if sample is not None:
             viewer.open_sample(PLUGIN, sample)
-    except Exception:
-        viewer.close()
-        raise
+        unless_all_opened.pop_all()
     return viewer
 
 
