@@ -26,9 +26,10 @@ import torch
 
 import batch
 from napari_i2ipr.physics.fourier import FourierPair
-from napari_i2ipr.physics.memory import available_cores, each, iterate
+from napari_i2ipr.physics.memory import available_cores
 from napari_i2ipr.physics.problem import Problem
 from napari_i2ipr.physics.projections import Constraints
+from napari_i2ipr.solvers._run import each, iterate
 from napari_i2ipr.solvers.recipe import parse_schedule
 
 if TYPE_CHECKING:
