@@ -315,8 +315,8 @@ def sentence(error: BaseException) -> str:
     if isinstance(error, MemoryError) or "out of memory" in first.lower():
         return "The memory did not suffice: compute on the cpu, choose a quicker preset or a smaller crop."
     return (
-        f"The reconstruction failed ({type(error).__name__}: {first}): run it again, "
-        "and if it fails again on the cpu too, report it with the log."
+        f"This failed ({type(error).__name__}: {first}): try it again, "
+        "and if it fails on the cpu too, report it with the log."
     )
 
 
