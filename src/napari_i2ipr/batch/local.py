@@ -1,10 +1,12 @@
-"""Units on this machine: dask's threads read the next unit and write the last one while the device computes."""
+"""Units on this machine: dask's threads read the next unit and write the last one while the caller's computes."""
 
 from __future__ import annotations
 
 import threading
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import partial
 from itertools import islice
+from queue import SimpleQueue
 from typing import TYPE_CHECKING, Any, Self, TypeVar
 
 import dask
@@ -34,6 +36,11 @@ class _Halt:
         """The first error here, or of the other that this one follows."""
         return self._error or (self._other.error if self._other is not None else None)
 
+    def stop(self, error: BaseException) -> None:
+        """Begin nothing new, because of this error unless there was one before."""
+        with self._lock:
+            self._error = self._error or error
+
     def guarded(self, work: Callable[..., Any]) -> Callable[..., Any]:
         """`work` of one argument, or nothing where there is nothing to work on or once there is an error.
 
@@ -46,15 +53,14 @@ class _Halt:
             try:
                 return work(given)
             except BaseException as error:  # noqa: BLE001 - raised again by `run_units`, in the thread that asked
-                with self._lock:
-                    self._error = self._error or error
+                self.stop(error)
                 return None
 
         return run
 
 
 class _Hand:
-    """One thread for one stage: allocators keep memory by thread, and torch its own threads."""
+    """One thread for one stage: allocators keep memory by thread."""
 
     def __init__(self, name: str) -> None:
         self._pool = ThreadPoolExecutor(1, thread_name_prefix=f"i2ipr-{name}")
@@ -69,6 +75,53 @@ class _Hand:
     def does(self, work: Callable[[Any], R]) -> Callable[[Any], R]:
         """`work`, done by this thread while the caller waits."""
         return lambda given: self._pool.submit(work, given).result()
+
+
+class _Caller:
+    """The thread that asked for the work, for the stage that computes.
+
+    Torch's threads (OpenMP's) belong to the thread that uses them. As soon as a second thread has its own, all of them
+    sleep between loops instead of waiting, which costs a third of the speed; and the caller's thread mostly has them.
+    """
+
+    def __init__(self) -> None:
+        self._asked: SimpleQueue[Callable[[], None] | None] = SimpleQueue()
+
+    def does(self, work: Callable[[Any], R]) -> Callable[[Any], R]:
+        """`work`, done by the caller's thread while the one that needs it waits."""
+
+        def ask(given: Any) -> R:
+            answer: Future[R] = Future()
+            self._asked.put(lambda: _answer(answer, work, given))
+            return answer.result()
+
+        return ask
+
+    def serve(self, until: Callable[[], Any], on_interrupt: Callable[[BaseException], None]) -> None:
+        """Do what is asked for, until `until`, in another thread, has come to its end.
+
+        Ctrl-C ends the waiting of this thread only: what is under way still needs its answers.
+        """
+        with ThreadPoolExecutor(1, thread_name_prefix="i2ipr-tasks") as pool:
+            ended = pool.submit(until)
+            ended.add_done_callback(lambda _: self._asked.put(None))
+            while True:
+                try:
+                    asked = self._asked.get()
+                except KeyboardInterrupt as error:
+                    on_interrupt(error)
+                    continue
+                if asked is None:
+                    break
+                asked()
+            ended.result()
+
+
+def _answer(answer: Future[R], work: Callable[[Any], R], given: Any) -> None:
+    try:
+        answer.set_result(work(given))
+    except BaseException as error:  # noqa: BLE001 - raised again where the answer is waited for
+        answer.set_exception(error)
 
 
 def run_units(
@@ -89,7 +142,7 @@ def run_units(
     units : iterable
         What is read.
     read, compute, write : callable
-        The three stages, each always in one and the same thread.
+        The three stages, each always in one and the same thread; the computing in the caller's.
     ahead : int
         Units that are read while another is computed; 0 reads a unit only when the one before is computed.
 
@@ -101,15 +154,19 @@ def run_units(
     refused = _Halt()
     halt = _Halt(refused)
 
-    with _Hand("reader") as reader, _Hand("device") as device, _Hand("writer") as writer:
+    caller, waiting = _Caller(), iter(units)
+    with _Hand("reader") as reader, _Hand("writer") as writer, ThreadPoolExecutor(ahead + 3) as tasks:
         stages = (
             halt.guarded(reader.does(read)),
-            halt.guarded(device.does(compute)),
+            halt.guarded(caller.does(compute)),
             refused.guarded(writer.does(write)),  # what was computed before a stop or an error is still written
         )
-        waiting = iter(units)
+
+        def run(window: tuple[T, ...]) -> None:
+            _DASK.compute(*_graph(window, *stages, ahead), scheduler="threads", pool=tasks)
+
         while window := tuple(islice(waiting, WINDOW)):
-            _DASK.compute(*_graph(window, *stages, ahead), scheduler="threads", num_workers=ahead + 3)
+            caller.serve(partial(run, window), halt.stop)
             if halt.error is not None:
                 raise halt.error
 
