@@ -109,6 +109,13 @@ def test_every_page_is_in_the_navigation(repository: Path) -> None:
         assert f": {name}\n" in navigation, name
 
 
+def test_the_reference_has_every_public_name(repository: Path) -> None:
+    import napari_i2ipr
+
+    described = re.findall(r"^::: [\w.]+\.(\w+)$", (repository / "docs" / "api.md").read_text("utf-8"), re.MULTILINE)
+    assert set(napari_i2ipr.__all__) <= set(described)
+
+
 def test_the_two_commands(repository: Path) -> None:
     shown = {block.text.strip() for block in blocks(repository / "README.md") if block.language == "sh"}
     assert {DEMO, TEST.rpartition(" && ")[2]} <= shown

@@ -68,6 +68,7 @@ def test_pattern_with_truth(qtbot: QtBot, opened: Opened) -> None:
     assert widget.plan.text() == (
         "Makes a 96 x 96 pattern of a 48 x 48 object, the middle of 96 x 96 px; about 1e7 photons."
     )
+    assert widget.panel.preview_button.isHidden()  # there is nothing to preview
     widget.panel.run_button.click()
     finish(qtbot, widget)
     assert widget.runner.status.state is RunState.DONE, widget.runner.status.message

@@ -4,9 +4,11 @@
 
 from __future__ import annotations
 
+from contextlib import suppress
 from functools import partial
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 from qtpy.QtCore import QEvent
 from qtpy.QtWidgets import QWidget
 
@@ -68,19 +70,31 @@ def renew(box: ComboBox) -> None:
 
 
 def look_at(viewer: Any, layers: list[Any]) -> None:
-    """Fit the view to layers, or to all of them where napari cannot do that.
+    """Fit the view to layers, whatever else the viewer holds.
 
     Parameters
     ----------
     viewer : napari.viewer.Viewer
         The viewer.
     layers : list of Layer
-        What is to be seen. napari 0.9 fails on layers with fewer axes than the viewer has.
+        What is to be seen. napari 0.9 fails where all of them have fewer axes than the viewer, and napari
+        before 0.7 cannot look at some layers only.
     """
-    if any(layer.ndim != viewer.dims.ndim for layer in layers):
-        viewer.reset_view()
-        return
-    try:
-        viewer.reset_view(layers=layers)
-    except TypeError:  # napari before 0.7
-        viewer.reset_view()
+    if max(layer.ndim for layer in layers) == viewer.dims.ndim:
+        with suppress(TypeError):
+            viewer.reset_view(layers=layers)
+            return
+    viewer.reset_view()
+    if viewer.dims.ndisplay == 2 and tuple(viewer.dims.displayed) == (viewer.dims.ndim - 2, viewer.dims.ndim - 1):
+        _look_closer(viewer, layers)
+
+
+def _look_closer(viewer: Any, layers: list[Any]) -> None:
+    """From a view of everything to one of some layers, as near as it shows all of them on any canvas."""
+    ends = np.array([layer.extent.world[:, -2:] for layer in layers])
+    low, high = ends[:, 0].min(axis=0), ends[:, 1].max(axis=0)
+    whole = np.diff(viewer.layers.extent.world[:, -2:], axis=0)[0]
+    if (high > low).all():
+        camera = getattr(viewer, "scene", viewer).camera  # of the scene in napari 0.9 and later
+        camera.center = (0.0, *(low + high) / 2)
+        camera.zoom *= float((whole / (high - low)).min())

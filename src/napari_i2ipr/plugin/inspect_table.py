@@ -89,6 +89,7 @@ class CandidateTable(QTableWidget):
         for column, (name, meaning) in enumerate(HEADINGS.items()):
             heading = QTableWidgetItem(name)
             heading.setToolTip(wrapped(meaning))
+            heading.setTextAlignment(Qt.AlignmentFlag.AlignLeft | Qt.AlignmentFlag.AlignVCenter)  # the arrow is right
             self.setHorizontalHeaderItem(column, heading)
         self.verticalHeader().hide()
         self.setSelectionBehavior(QAbstractItemView.SelectionBehavior.SelectRows)
@@ -185,9 +186,9 @@ def _cells(number: int, row: Candidate) -> list[tuple[str, float]]:
         (f"{row.score:.3f}", row.score),
         (f"{row.residual:.3f}", row.residual),
         (free, row.free_score),
-        (f"{row.outside:.1%}", row.outside),
+        (f"{100 * row.outside:.1f} %", row.outside),
         (f"{row.twin_margin:.3f}", row.twin_margin),
         ("yes" if row.flipped else "no", float(row.flipped)),
         (f"{y:.2f}, {x:.2f}", math.hypot(y, x)),
-        (f"{row.weight:.1%}", row.weight),
+        (f"{100 * row.weight:.1f} %", row.weight),
     ]

@@ -99,7 +99,9 @@ def scores(quality: Quality) -> list[Row]:
     for name, (label, meaning) in SCORES.items():
         value = quality.scores.get(name, math.nan)
         if math.isfinite(value):
-            said = f"{value:.2%}" if name in _SHARES else f"{value:.3g} times" if name in _TIMES else f"{value:.3g}"
+            said = f"{value:.3g} times" if name in _TIMES else f"{value:.3g}"
+            if name in _SHARES:
+                said = f"{100 * value:.2f} %"
             found.append(Row(label, said, meaning))
     if quality.n_starts:
         meaning = "How many independent random starts the agreement and the PRTF are taken from."

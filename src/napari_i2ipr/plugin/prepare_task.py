@@ -237,7 +237,8 @@ class Outlook:
             found.append("Photons and noise: not told by the pattern")
         else:
             noise = "" if self.alpha is None else f"; noise alpha about {self.alpha:.2g}"
-            found.append(f"Photons: about {report.photons:.2g} measured{noise}")
+            count = f"{report.photons:.2g}".replace("e+0", "e").replace("e+", "e")
+            found.append(f"Photons: about {count} measured{noise}")
         cy, cx = report.center_px
         how = {"symmetry": "by symmetry", "given": "as set", "stored": "as the file says", "kept": "middle kept"}
         found.append(f"Centre: ({cy:g}, {cx:g}), {how[report.center_source]}")

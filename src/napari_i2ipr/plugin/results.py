@@ -8,6 +8,7 @@ import numpy as np
 from napari.layers import Layer
 
 from napari_i2ipr.plugin.axes import led
+from napari_i2ipr.plugin.docked import look_at
 from napari_i2ipr.plugin.layers import KEY, LINKED, result_layers, words_of
 
 if TYPE_CHECKING:
@@ -63,7 +64,7 @@ def show_result(
         grid.shape = (-1, columns)
         grid.enabled = True
         _show_what_was_done(viewer, added)
-    _look_at(viewer, added)
+    look_at(viewer, added)
     return added
 
 
@@ -95,15 +96,6 @@ def show_preview(viewer: napari.viewer.Viewer, result: Reconstruction, name: str
     layer = Layer.create(array, meta, "image")
     viewer.add_layer(layer)
     return layer
-
-
-def _look_at(viewer: napari.viewer.Viewer, layers: list[Layer]) -> None:
-    """Fit the view to the layers."""
-    flat = any(layer.ndim < viewer.dims.ndim for layer in layers)  # napari 0.9 cannot look at these alone
-    try:
-        viewer.reset_view(**({} if flat else {"layers": layers}))
-    except TypeError:  # napari before 0.7
-        viewer.reset_view()
 
 
 def scores_in_words(result: Reconstruction) -> str:

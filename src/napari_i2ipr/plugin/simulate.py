@@ -64,6 +64,8 @@ class SimulateWidget(DockedWidget):
         self.panel.cancel_button.setToolTip("Stop before the next pattern; nothing is added.")
         for text in (self.panel.stage, self.panel.message):
             text.setToolTip("")
+        for unused in (self.panel.preview_button, self.panel.estimate):
+            unused.hide()
         self._source: Layer | None = None
         self._make_fields()
         self._lay_out()
