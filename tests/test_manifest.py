@@ -56,7 +56,8 @@ def test_every_command_is_used(manifest: PluginManifest) -> None:
 def test_reader_claims_are_narrow(manifest: PluginManifest) -> None:
     """No endings of ordinary pictures, for which napari would ask its user which reader to take."""
     (reader,) = manifest.contributions.readers or []
-    assert set(reader.filename_patterns) == {"*.cxi", "*.h5", "*.hdf5", "*.nxs", "*.edf", "*.mrc", "*.npz"}
+    ours = {"*.cxi", "*.nxs", "*.edf", "*.cbf", "*.mat", "*.mrc"}
+    assert set(reader.filename_patterns) == ours | {"*.h5", "*.hdf5", "*.npz"}
     assert reader.accepts_directories  # for result stores; the reader refuses every other folder
 
 

@@ -73,7 +73,7 @@ def test_open_as_pattern(
     assert all(words_of(layer)["kind"] == "pattern" for layer in viewer.layers[:3])
     assert not isinstance(viewer.layers[0].data, np.ndarray)
     np.testing.assert_array_equal(viewer.layers[0].data[1], measurement.intensity)
-    assert asked[0].startswith("All formats (*.cxi *.h5 ")
+    assert asked[0].startswith("All formats (*.cxi *.mat *.h5 ")
     assert "*.tif" in asked[0]
     assert "zarr" not in asked[0]
 

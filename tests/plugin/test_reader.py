@@ -66,7 +66,7 @@ def test_foreign_files(tmp_path: Path) -> None:
 
     text = tmp_path / "notes.txt"
     text.write_text("nothing for us")
-    for name in ("fake.h5", "fake.edf", "fake.mrc", "fake.npz"):
+    for name in ("fake.h5", "fake.edf", "fake.mat", "fake.mrc", "fake.npz"):
         (tmp_path / name).write_text("not what it says")
     zarr.create_array(str(tmp_path / "theirs.zarr"), shape=(64, 64), dtype="u2", chunks=(64, 64))
     zarr.create_group(str(tmp_path / "group.zarr"), attributes={"napari_i2ipr": "not a header"})
@@ -157,6 +157,23 @@ def test_edf_by_napari(tmp_path: Path, measurement: Measurement, make_napari_vie
     viewer.open(tmp_path / "frame.edf", plugin=None)  # nobody else reads it, so nobody is asked
     np.testing.assert_array_equal(viewer.layers[0].data, measurement.intensity)
     assert words_of(viewer.layers[0])["centre_px"] == (19.0, 20.5)
+
+
+@pytest.mark.parametrize("ending", ["cbf", "mat"])
+def test_dropped_files(tmp_path: Path, measurement: Measurement, ending: str, make_napari_viewer_proxy: Viewer) -> None:
+    from fabio.cbfimage import CbfImage
+    from scipy.io import savemat
+
+    counts = np.asarray(measurement.intensity).astype(np.int32)
+    path = tmp_path / f"frame.{ending}"
+    if ending == "mat":
+        savemat(path, {"counts": counts})
+    else:
+        CbfImage(data=counts).write(str(path))
+    viewer = make_napari_viewer_proxy()
+    viewer.open(path, plugin=None)  # nobody else reads it, so nobody is asked
+    np.testing.assert_array_equal(viewer.layers[0].data, counts)
+    assert words_of(viewer.layers[0])["kind"] == "pattern"
 
 
 def test_mrc(tmp_path: Path, measurement: Measurement, make_napari_viewer_proxy: Viewer) -> None:

@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 __all__ = [
     "READERS",
     "READ_ERRORS",
+    "WRITERS",
     "Format",
     "check_output",
     "datasets",
@@ -74,9 +75,12 @@ class Format:
 
 READERS: tuple[Format, ...] = (
     Format("CXI", (".cxi",), "napari_i2ipr.io.cxi"),
+    Format("MAT", (".mat",), "napari_i2ipr.io.mat"),
     Format("HDF5", (".h5", ".hdf5", ".hdf", ".nxs", ".nx", ".he5"), "napari_i2ipr.io.hdf5"),
     Format("TIFF", (".tif", ".tiff"), "napari_i2ipr.io.tiff"),
     Format("EDF", (".edf",), "napari_i2ipr.io.edf"),
+    Format("CBF", (".cbf",), "napari_i2ipr.io.cbf"),
+    Format("IMG/Fit2D", (".img", ".msk"), "napari_i2ipr.io.detector"),
     Format("MRC", (".mrc", ".mrcs"), "napari_i2ipr.io.mrc"),
     Format("NPY/NPZ", (".npy", ".npz"), "napari_i2ipr.io.npy"),
     Format("zarr", (".zarr",), "napari_i2ipr.io.zarr_store"),
@@ -87,7 +91,7 @@ READERS: tuple[Format, ...] = (
 READ_ERRORS = _guard.FOREIGN
 """What reading a part of an open source raises when that part is damaged; a `FormatError` is one of them."""
 
-_WRITERS: dict[type, dict[str, str]] = {
+WRITERS: dict[type, dict[str, str]] = {
     Measurement: {
         ".cxi": "napari_i2ipr.io.cxi",
         ".npz": "napari_i2ipr.io.npy",
@@ -100,6 +104,7 @@ _WRITERS: dict[type, dict[str, str]] = {
         ".tiff": "napari_i2ipr.io.tiff",
     },
 }
+"""Modules with a ``write`` by what is written and by ending."""
 
 
 def read(path: str | os.PathLike[str], dataset: str | None = None) -> Measurement:
@@ -356,7 +361,7 @@ def _format_of(path: Path) -> Format:
 
 
 def _writer(obj_type: type, path: Path) -> Callable[[Any, Path], None]:
-    table = _WRITERS.get(obj_type, {})
+    table = WRITERS.get(obj_type, {})
     module = table.get(path.suffix.lower())
     if module is None:
         what = "a reconstruction" if obj_type is Reconstruction else "a measurement"

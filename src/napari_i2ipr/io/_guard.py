@@ -5,6 +5,7 @@ from __future__ import annotations
 import binascii
 import logging
 import lzma
+import math
 import os
 import stat
 import struct
@@ -19,7 +20,7 @@ from typing import TYPE_CHECKING
 from napari_i2ipr.errors import FormatError, I2IPRError, InputError, OutOfMemoryError, OutputError
 
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Iterator, Sequence
 
 FOREIGN: tuple[type[Exception], ...] = (
     OSError,
@@ -40,8 +41,9 @@ FOREIGN: tuple[type[Exception], ...] = (
     lzma.LZMAError,
     zipfile.BadZipFile,
     tokenize.TokenError,
+    Warning,
 )
-"""What h5py, zarr, fabio, tifffile, pillow and numpy raise on damaged files."""
+"""What h5py, zarr, fabio, tifffile, pillow, SciPy and numpy raise on damaged files; warnings where they are errors."""
 
 
 def split_dataset(path: str | os.PathLike[str]) -> tuple[Path, str | None]:
@@ -107,6 +109,40 @@ def require_file(path: Path) -> None:
         raise FormatError(f"{path}, which may not be read ({reason(error)})", do="check its permissions") from error
     if not first:
         raise FormatError(f"the empty file {path}", expected="a file with data", do="copy or write it again")
+
+
+def free_memory() -> int:
+    """Bytes of memory that are free now."""
+    import psutil
+
+    return int(psutil.virtual_memory().available)
+
+
+def require_memory(path: Path, shape: Sequence[int], itemsize: int) -> None:
+    """Refuse what would not fit into memory before it is asked for: headers may claim anything.
+
+    Parameters
+    ----------
+    path : Path
+        The file, for the message.
+    shape : sequence of int
+        Shape of the array that would be made.
+    itemsize : int
+        Bytes of one element.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If it takes more than is free.
+    """
+    needed, free = math.prod(int(n) for n in shape) * int(itemsize), free_memory()
+    if needed > free:
+        sides = " x ".join(str(int(n)) for n in shape)
+        raise OutOfMemoryError(
+            f"{sides} values, {needed / 1e9:,.1f} GB, as {path} says",
+            expected=f"at most the free memory, {free / 1e9:,.1f} GB",
+            do="check that the file is undamaged, or use a machine with more memory",
+        )
 
 
 def reason(error: BaseException) -> str:
@@ -201,7 +237,7 @@ class _Filter(logging.Filter):
             return True
         if self._strict and record.levelno >= logging.ERROR:
             raise FormatError(
-                f"the damaged or truncated file {self._path} ({record.getMessage()[:120]})",
+                f"the damaged or truncated file {self._path} ({' '.join(record.getMessage().split())[:120]})",
                 expected="a complete file",
                 do="copy or write it again",
             )

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -11,12 +12,17 @@ import numpy as np
 from numpy.typing import NDArray
 
 from napari_i2ipr.errors import FormatError, InputError
+from napari_i2ipr.io._guard import require_memory
 
 if TYPE_CHECKING:
     from types import EllipsisType
 
 Fetch = Callable[[Path, str, Sequence[int]], Iterable[NDArray[Any]]]
 """Opens the file, yields the frames of these numbers (in the flattened leading axes), closes it."""
+
+
+_NUMBER_BYTES = 8
+"""Bytes of the number of a frame: an access to a stack makes one for every frame."""
 
 
 @dataclass(frozen=True, eq=False)
@@ -54,7 +60,7 @@ class LazyStack:
     @property
     def size(self) -> int:
         """Number of elements."""
-        return int(np.prod(self.shape, dtype=np.int64))
+        return math.prod(self.shape)
 
     @property
     def nbytes(self) -> int:
@@ -71,11 +77,14 @@ class LazyStack:
         ------
         FormatError
             If the file cannot be read any more.
+        OutOfMemoryError
+            If that part does not fit into memory.
         """
         parts = _expand(index, self.ndim)
         lead = self.shape[:-2]
-        numbers = np.arange(int(np.prod(lead, dtype=np.int64))).reshape(lead)[parts[:-2]]
+        numbers = np.arange(math.prod(lead)).reshape(lead)[parts[:-2]]
         window = np.zeros(self.shape[-2:], dtype=bool)[parts[-2:]]
+        require_memory(self.path, (numbers.size, *window.shape), self.dtype.itemsize)
         out = np.empty((numbers.size, *window.shape), dtype=self.dtype)
         frames = self.fetch(self.path, self.dataset, [int(i) for i in np.ravel(numbers)])
         for position, frame in enumerate(frames):
@@ -118,6 +127,19 @@ def native(array: Any) -> NDArray[Any]:
     return np.ascontiguousarray(values, dtype=values.dtype.newbyteorder("="))
 
 
+def whole(path: Path, data: Any) -> NDArray[Any]:
+    """All of an array of h5py or zarr, in memory.
+
+    Raises
+    ------
+    OutOfMemoryError
+        If it, or one of its chunks, does not fit.
+    """
+    for sides in (data.shape, getattr(data, "shards", None) or data.chunks or ()):
+        require_memory(path, sides, np.dtype(data.dtype).itemsize)
+    return native(data[...])
+
+
 def open_stack(
     path: Path, dataset: str, shape: Sequence[int], dtype: Any, fetch: Fetch, *, keep_single: bool = False
 ) -> NDArray[Any] | LazyStack:
@@ -138,6 +160,8 @@ def open_stack(
     ------
     InputError
         If there are fewer than two axes or no elements.
+    OutOfMemoryError
+        If a frame, or the numbers of the frames, do not fit into memory.
     """
     full = tuple(int(n) for n in shape)
     if len(full) < 2 or 0 in full:
@@ -146,7 +170,9 @@ def open_stack(
             expected="a pattern with axes (..., y, x)",
             do="name another dataset or file",
         )
-    if not keep_single and np.prod(full[:-2], dtype=np.int64) == 1:
+    require_memory(path, full[-2:], np.dtype(dtype).itemsize)
+    require_memory(path, full[:-2], _NUMBER_BYTES)
+    if not keep_single and math.prod(full[:-2]) == 1:
         full = full[-2:]
     stack = LazyStack(path, dataset, full, np.dtype(dtype).newbyteorder("="), fetch)
     return stack[...] if len(full) == 2 else stack

@@ -117,8 +117,10 @@ def source_provenance(
     source: str,
     name: str,
     dataset: str | None = None,
+    *,
     ignored: Mapping[str, float] | None = None,
     centre_px: tuple[float, float] | None = None,
+    saturation: float | None = None,
 ) -> dict[str, Any]:
     """Provenance of a measurement that was just read.
 
@@ -134,6 +136,8 @@ def source_provenance(
         Lengths of the file that cannot be right.
     centre_px : tuple of float, optional
         Where the file says that the beam hits the detector, ``(y, x)`` in pixels.
+    saturation : float, optional
+        Counts from which on the file says that the detector is saturated.
     """
     found: dict[str, Any] = {"source": source, "format": name}
     if dataset:
@@ -142,4 +146,6 @@ def source_provenance(
         found["geometry_ignored"] = dict(ignored)
     if centre_px is not None:
         found["center_px"] = list(centre_px)
+    if saturation is not None:
+        found["saturation_value"] = saturation
     return found

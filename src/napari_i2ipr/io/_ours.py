@@ -29,6 +29,8 @@ def kind_of(path: Path) -> str | None:
         return _kind_of(path)
     except FOREIGN:
         return None
+    except MemoryError:
+        return None
 
 
 def refuse_result(path: Path) -> None:

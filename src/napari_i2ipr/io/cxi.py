@@ -16,7 +16,8 @@ from napari_i2ipr.data import Measurement
 from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs, _lengths, hdf5
 from napari_i2ipr.io._guard import FOREIGN, writing
-from napari_i2ipr.io._lazy import LazyStack, frame_index, native, open_stack
+from napari_i2ipr.io._lazy import LazyStack, frame_index, open_stack, whole
+from napari_i2ipr.io._nexus import instrument, text
 from napari_i2ipr.io._ours import CXI_GROUP, refuse_result
 
 if TYPE_CHECKING:
@@ -80,9 +81,9 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
         bad = _bad_pixels(file, path, name, tuple(intensity.shape))
         if ours:
             return _with_ours(path, group, intensity, bad)
-        found, ignored = hdf5.geometry(file, near=name)
-        provenance = _lengths.source_provenance(str(path), "cxi", name, ignored, hdf5.beam_centre(file, name))
-    return Measurement(intensity, bad_pixels=bad, geometry=found, provenance=provenance)
+        found = instrument(file, near=name)
+    provenance = found.provenance(str(path), "cxi", name)
+    return Measurement(intensity, bad_pixels=bad, geometry=found.geometry, provenance=provenance)
 
 
 def datasets(path: Path) -> Found:
@@ -172,7 +173,7 @@ def read_words(group: Any, kind: str, path: Path) -> dict[str, Any]:
     FormatError
         If it is of another kind or a newer layout.
     """
-    words: dict[str, Any] = json.loads(hdf5.text(group["attributes"][()]))
+    words: dict[str, Any] = json.loads(text(group["attributes"][()]))
     _attrs.check_header(words, kind, str(path))
     return words
 
@@ -225,7 +226,7 @@ def _refuse_object(file: Any, path: Path, name: str) -> None:
     data = file[name]
     space = ""
     if image is not None and "data" in image and "data_space" in image and image["data"] == data:
-        space = hdf5.text(image["data_space"][()])
+        space = text(image["data_space"][()])
     if data.dtype.kind == "c" or space == "real":
         raise FormatError(
             f"{'complex data' if data.dtype.kind == 'c' else 'an image in real space'} at {name} in {path}",
@@ -275,7 +276,7 @@ def _with_ours(path: Path, group: Any, intensity: Any, bad: Any) -> Measurement:
     return Measurement(
         intensity,
         bad_pixels=bad,
-        support=None if support is None else native(support[()]).astype(bool),
+        support=None if support is None else whole(path, support).astype(bool),
         geometry=_attrs.geometry_from(words["geometry"]),
         intensity_scale=float(words["intensity_scale"]),
         alpha=words["alpha"],

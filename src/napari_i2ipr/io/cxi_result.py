@@ -10,7 +10,8 @@ import numpy as np
 from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs, hdf5
 from napari_i2ipr.io._guard import writing
-from napari_i2ipr.io._lazy import native
+from napari_i2ipr.io._lazy import native, whole
+from napari_i2ipr.io._nexus import text
 from napari_i2ipr.io._ours import CXI_GROUP
 from napari_i2ipr.io.cxi import IMAGE, INVALID, read_words, start_file, write_words
 
@@ -96,14 +97,14 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         words = read_words(group, "reconstruction", path)
-        extra: dict[str, Any] = {name: native(group[name][()]) for name in _EXTRA if name in group}
+        extra: dict[str, Any] = {name: whole(path, group[name]) for name in _EXTRA if name in group}
         if "shells" in group:
-            known = json.loads(hdf5.text(group["shells"].attrs["description"]))
-            extra["shells"] = _attrs.shells_from(known, native(group["shells"][()]))
+            known = json.loads(text(group["shells"].attrs["description"]))
+            extra["shells"] = _attrs.shells_from(known, whole(path, group["shells"]))
         return _attrs.reconstruction_from(
             words,
-            native(file[f"{IMAGE}/data"][()]),
-            native(file[f"{IMAGE}/data_error"][()]),
+            whole(path, file[f"{IMAGE}/data"]),
+            whole(path, file[f"{IMAGE}/data_error"]),
             **extra,
         )
 

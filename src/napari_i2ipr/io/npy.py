@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import json
+import math
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
 from napari_i2ipr.data import Measurement
+from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs, _lengths
-from napari_i2ipr.io._guard import head, reading, require_file, writing
+from napari_i2ipr.io._guard import head, reading, require_file, require_memory, writing
 from napari_i2ipr.io._lazy import LazyStack, frame_index, native, open_stack
 from napari_i2ipr.io._ours import ZIP_MAGIC
 from napari_i2ipr.io._pick import Found, candidates, missing, no_inner, pick
@@ -21,6 +23,7 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
 
 NPY_MAGIC = b"\x93NUMPY"
+_NAMES = ("intensity", "bad_pixels", "support", "intensity_scale", "alpha", "geometry")
 
 
 def sniff(path: Path) -> bool:
@@ -58,7 +61,9 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
         if dataset is None and "intensity" in arrays:
             return _measurement(path, arrays)
         name = _name(path, arrays, dataset)
-        return Measurement(_single(arrays[name]), provenance=_lengths.source_provenance(str(path), "npz", name))
+        return Measurement(
+            _single(_array(path, arrays, name)), provenance=_lengths.source_provenance(str(path), "npz", name)
+        )
 
 
 def datasets(path: Path) -> Found:
@@ -68,7 +73,7 @@ def datasets(path: Path) -> Found:
     with reading(path, "NPZ"), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
         if "intensity" in arrays:
             return {}
-        found = {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files}
+        found = _listed(path, arrays)
     names = candidates(found)
     return {name: found[name] for name in names} if len(names) > 1 else {}
 
@@ -77,7 +82,7 @@ def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazySta
     """Read an array without any meaning, for masks, supports and images; see `read`."""
     if _is_npz(path):
         with reading(path, "NPZ"), path.open("rb") as file, np.load(file, allow_pickle=False) as arrays:
-            return _single(arrays[_name(path, arrays, dataset, masks_too=True)])
+            return _single(_array(path, arrays, _name(path, arrays, dataset, masks_too=True)))
     no_inner(path, dataset, "NPY")
     with reading(path, "NPY"):
         data = np.load(path, mmap_mode="r", allow_pickle=False)
@@ -130,10 +135,36 @@ def _name(path: Path, arrays: Any, dataset: str | None, *, masks_too: bool = Fal
     """Name of the array that is meant in an NPZ."""
     if dataset is not None and dataset.strip("/") in arrays:
         return dataset.strip("/")
-    found = {name: (arrays[name].shape, arrays[name].dtype) for name in arrays.files}
+    found = _listed(path, arrays)
     if dataset is not None:
         raise missing(path, dataset, found)
     return pick(path, found, masks_too=masks_too)
+
+
+def _listed(path: Path, arrays: Any) -> Found:
+    """Shape and type of every array of an NPZ, by its header alone."""
+    found: dict[str, tuple[tuple[int, ...], np.dtype[Any]]] = {}
+    members = {info.filename: info.file_size for info in arrays.zip.infolist()}
+    for name in arrays.files:
+        member = f"{name}.npy"
+        if member not in members:
+            continue
+        with arrays.zip.open(member) as file:
+            old = np.lib.format.read_magic(file) == (1, 0)
+            read_header = np.lib.format.read_array_header_1_0 if old else np.lib.format.read_array_header_2_0
+            shape, _, dtype = read_header(file)
+        if not dtype.hasobject and math.prod(shape) * dtype.itemsize > members[member]:
+            raise FormatError(f"the damaged array {name} in {path}", expected="all its values", do="write it again")
+        found[name] = (shape, dtype)
+    return found
+
+
+def _array(path: Path, arrays: Any, name: str) -> NDArray[Any]:
+    """An array of an NPZ, in memory."""
+    shape, dtype = _listed(path, arrays)[name]
+    require_memory(path, shape, dtype.itemsize)
+    array: NDArray[Any] = arrays[name]
+    return array
 
 
 def _single(array: NDArray[Any]) -> NDArray[Any]:
@@ -147,17 +178,18 @@ def _measurement(path: Path, arrays: Any) -> Measurement:
     """A measurement of the names that `write` uses; all but the intensities may be missing."""
     words: dict[str, Any] = {}
     if _attrs.KEY in arrays:
-        words = json.loads(str(arrays[_attrs.KEY]))
+        words = json.loads(str(_array(path, arrays, _attrs.KEY)))
         _attrs.check_header(words, "measurement", str(path))
-    bad, support = (native(arrays[key]) != 0 if key in arrays else None for key in ("bad_pixels", "support"))
-    stored = json.loads(str(arrays["geometry"])) if "geometry" in arrays else None
+    kept = {key: _array(path, arrays, key) for key in _NAMES if key in arrays}
+    bad, support = (native(kept[key]) != 0 if key in kept else None for key in ("bad_pixels", "support"))
+    stored = json.loads(str(kept["geometry"])) if "geometry" in kept else None
     return Measurement(
-        native(arrays["intensity"]),
+        native(kept["intensity"]),
         bad_pixels=bad,
         support=support,
         geometry=_attrs.geometry_from(stored),
-        intensity_scale=float(arrays["intensity_scale"]) if "intensity_scale" in arrays else 1.0,
-        alpha=float(arrays["alpha"]) if "alpha" in arrays else None,
+        intensity_scale=float(kept["intensity_scale"]) if "intensity_scale" in kept else 1.0,
+        alpha=float(kept["alpha"]) if "alpha" in kept else None,
         axes=tuple(words.get("axes", ())),
         provenance=_attrs.provenance_from(words.get("provenance", {}), str(path), "npz"),
     )

@@ -8,13 +8,16 @@ import numpy as np
 
 from napari_i2ipr.data import Measurement
 from napari_i2ipr.io import _lengths
-from napari_i2ipr.io._guard import head, reading, require_file
+from napari_i2ipr.io._guard import head, reading, require_file, require_memory
 from napari_i2ipr.io._pick import no_inner
 
 if TYPE_CHECKING:
     from pathlib import Path
 
     from numpy.typing import NDArray
+
+_DECODED_BYTES = 5
+"""Bytes of a pixel in colour, and of its grey value."""
 
 _MAGIC = (b"\x89PNG\r\n\x1a\n", b"\xff\xd8\xff", b"BM", b"GIF87a", b"GIF89a")
 
@@ -55,6 +58,7 @@ def read_array(path: Path, dataset: str | None = None) -> NDArray[Any]:
     from PIL import Image
 
     with reading(path, "a picture", (Image.DecompressionBombError,)), Image.open(path) as picture:
+        require_memory(path, (picture.height, picture.width), _DECODED_BYTES)
         if picture.mode.startswith("I"):
             return np.asarray(picture).astype(np.uint16)
         return np.array(picture.convert("L"))

@@ -18,7 +18,7 @@ import numpy as np
 from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs
 from napari_i2ipr.io._guard import reading, writing
-from napari_i2ipr.io._lazy import native
+from napari_i2ipr.io._lazy import native, whole
 
 if TYPE_CHECKING:
     from collections.abc import Sequence
@@ -101,16 +101,16 @@ def read(path: Path) -> Reconstruction:
                 do="give the result, not the pattern",
             )
         _attrs.check_header(words, "reconstruction", str(path))
-        words = {**words, "scores": {**words["scores"], **_items(root)}}
-        candidates, classical = (_array(root, name) if name in root else None for name in ("candidates", "classical"))
+        words = {**words, "scores": {**words["scores"], **_items(path, root)}}
+        extra = {name: _array(path, root, name) for name in ("candidates", "classical") if name in root}
         shells: Any = root.get("shells")
         return _attrs.reconstruction_from(
             words,
-            _array(root, "reconstruction"),
-            _array(root, "uncertainty"),
-            candidate_images=candidates,
-            classical=classical,
-            shells=None if shells is None else _attrs.shells_from(shells.attrs, native(shells[...])),
+            _array(path, root, "reconstruction"),
+            _array(path, root, "uncertainty"),
+            candidate_images=extra.get("candidates"),
+            classical=extra.get("classical"),
+            shells=None if shells is None else _attrs.shells_from(shells.attrs, whole(path, shells)),
         )
 
 
@@ -124,18 +124,18 @@ def unfinished_words(**more: Any) -> dict[str, Any]:
     return {**_attrs.header("batch"), **{name: _attrs.plain(value) for name, value in more.items()}}
 
 
-def _items(root: Any) -> dict[str, Any]:
+def _items(path: Path, root: Any) -> dict[str, Any]:
     """Scores of every frame from the table that a batch keeps beside its images; nothing where there is none."""
     if SCORES not in root or "names" not in root[SCORES].attrs:
         return {}
     table = root[SCORES]
-    columns = {str(name): table[str(name)][...].tolist() for name in table.attrs["names"]}
+    columns = {str(name): whole(path, table[str(name)]).tolist() for name in table.attrs["names"]}
     rows = zip(*columns.values(), strict=True) if columns else ()
     return {"items": [{k: v for k, v in zip(columns, row, strict=True) if v == v} for row in rows]}  # noqa: PLR0124
 
 
-def _array(root: Any, name: str) -> NDArray[Any]:
-    return native(root[f"{name}/0"][...])
+def _array(path: Path, root: Any, name: str) -> NDArray[Any]:
+    return whole(path, root[f"{name}/0"])
 
 
 def _lead_axes(result: Reconstruction) -> tuple[str, ...]:

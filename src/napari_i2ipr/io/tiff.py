@@ -10,9 +10,10 @@ import numpy as np
 
 from napari_i2ipr.data import Measurement, Reconstruction
 from napari_i2ipr.errors import FormatError
-from napari_i2ipr.io import _attrs, _lengths
-from napari_i2ipr.io._guard import head, quiet, reading, require_file, writing
+from napari_i2ipr.io import _attrs, _dectris
+from napari_i2ipr.io._guard import head, quiet, reading, require_file, require_memory, writing
 from napari_i2ipr.io._lazy import LazyStack, open_stack
+from napari_i2ipr.io._nexus import Instrument
 from napari_i2ipr.io._ours import TIFF_MAGIC, refuse_result
 from napari_i2ipr.io._pick import no_inner
 from napari_i2ipr.io.picture import grey
@@ -44,7 +45,8 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
     Returns
     -------
     Measurement
-        Intensities in the stored type; stacks stay in the file.
+        Intensities in the stored type; stacks stay in the file. Of a Pilatus detector's file lengths, beam centre and
+        count cutoff, and of its single frame the pixels that are flagged by negative numbers.
 
     Raises
     ------
@@ -56,10 +58,19 @@ def read(path: Path, dataset: str | None = None) -> Measurement:
         series = tif.series[0]
         _refuse_colour(path, series)
         names = tuple(_AXES.get(axis, f"axis_{i}") for i, axis in enumerate(series.axes))
+        words = str(tif.pages.first.description)
         array = _stack(path, series)
+    dectris = "# Pixel_size" in words
+    found = _dectris.instrument(words) if dectris else Instrument()
+    flagged = dectris and isinstance(array, np.ndarray) and array.ndim == 2
     fitting = array.ndim == len(names) and names[-2:] == ("y", "x") and len(set(names)) == len(names)
-    provenance = _lengths.source_provenance(str(path), "tiff")
-    return Measurement(array, axes=names if fitting else (), provenance=provenance)
+    return Measurement(
+        array,
+        bad_pixels=_dectris.bad_pixels(np.asarray(array)) if flagged else None,
+        geometry=found.geometry,
+        axes=names if fitting else (),
+        provenance=found.provenance(str(path), "tiff"),
+    )
 
 
 def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazyStack:
@@ -67,6 +78,7 @@ def read_array(path: Path, dataset: str | None = None) -> NDArray[Any] | LazySta
     with _opened(path, dataset) as tif:
         series = tif.series[0]
         if series.axes == "YXS" and series.dtype == np.uint8 and series.shape[-1] in (3, 4):
+            require_memory(path, series.shape, 2)
             return grey(series.asarray())
         _refuse_colour(path, series)
         return _stack(path, series)
@@ -113,6 +125,7 @@ def _opened(path: Path, dataset: str | None = None) -> Iterator[Any]:
             if not tif.series or not tif.series[0].shape:
                 raise FormatError(f"no image in {path}", expected="a TIFF file with one", do="copy or write it again")
             _check_count(path, tif)
+            _check_memory(path, tif.series[0])
             yield tif
 
 
@@ -135,6 +148,13 @@ def _check_chain(path: Path) -> None:
                 raise FormatError(f"the truncated TIFF file {path}", expected="all its pages", do="copy it again")
             file.seek(entry * struct.unpack(order + count_type, count)[0], 1)
             (offset,) = struct.unpack(order + pointer, file.read(width).ljust(width, b"\xff"))
+
+
+def _check_memory(path: Path, series: Any) -> None:
+    """Refuse pages or tiles that do not fit into memory."""
+    page = series.keyframe
+    for sides in (page.shape, (page.tilelength, page.tilewidth, page.samplesperpixel)):
+        require_memory(path, sides, np.dtype(page.dtype).itemsize)
 
 
 def _check_count(path: Path, tif: Any) -> None:
@@ -175,6 +195,7 @@ def _frames(path: Path, _dataset: str, numbers: Sequence[int]) -> Iterator[NDArr
         elif len(series) == count and series.keyframe.shape == frame:
             whole = None
         else:
+            require_memory(path, series.shape, series.dtype.itemsize)
             whole = series.asarray().reshape((-1, *frame))
         for number in numbers:
             if whole is not None:

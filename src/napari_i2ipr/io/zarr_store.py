@@ -10,8 +10,8 @@ import numpy as np
 from napari_i2ipr.data import Measurement
 from napari_i2ipr.errors import FormatError
 from napari_i2ipr.io import _attrs, _lengths
-from napari_i2ipr.io._guard import reading, writing
-from napari_i2ipr.io._lazy import LazyStack, frame_index, native, open_stack
+from napari_i2ipr.io._guard import reading, require_memory, writing
+from napari_i2ipr.io._lazy import LazyStack, frame_index, open_stack, whole
 from napari_i2ipr.io._ours import refuse_result
 from napari_i2ipr.io._pick import Found, missing, pick
 
@@ -196,6 +196,7 @@ def _ome_level(group: Any) -> tuple[str | None, tuple[str, ...]]:
 
 def _load(path: Path, node: Any, name: str, *, keep_single: bool = False) -> NDArray[Any] | LazyStack:
     array = node[name] if name else node
+    require_memory(path, array.shards or array.chunks, array.dtype.itemsize)
     return open_stack(path, name, array.shape, array.dtype, _frames, keep_single=keep_single)
 
 
@@ -214,7 +215,7 @@ def _measurement(path: Path, group: Any, words: dict[str, Any]) -> Measurement:
     return Measurement(
         _load(path, group, "intensity", keep_single=True),
         bad_pixels=bad,
-        support=native(group["support"][...]) if "support" in group else None,
+        support=whole(path, group["support"]) if "support" in group else None,
         geometry=_attrs.geometry_from(words["geometry"]),
         intensity_scale=float(words["intensity_scale"]),
         alpha=words["alpha"],

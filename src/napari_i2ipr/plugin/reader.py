@@ -22,7 +22,7 @@ Paths = str | list[str]
 NOTHING: list[Any] = [(None,)]
 """What napari understands as: read, and there is no layer to add."""
 
-OURS = (".cxi", ".nxs")
+OURS = (".cxi", ".nxs", ".cbf")
 """Endings that nobody else reads: what is wrong with such a file is said when it is read."""
 
 _PICTURES = (".mrc", ".mrcs")

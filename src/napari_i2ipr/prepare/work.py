@@ -28,6 +28,10 @@ REASONS = (
 """Why a pixel is bad, by the number that stands for it."""
 
 
+SATURATION = "saturation_value"
+"""Key of `Measurement.provenance` under which readers keep the level from which on a detector is saturated."""
+
+
 @dataclass
 class Work:
     """A pattern on its way: values in float64, mask, and what has been said and recorded of it.
@@ -43,7 +47,8 @@ class Work:
     masked : bool
         Whether there was a mask.
     ceiling : float or None
-        Largest number of the stored type, where it is whole.
+        Where the detector is saturated at the latest: the level that the file names, or the largest number of the
+        stored type, where it is whole.
     notes : list of str
         One sentence for everything that was done.
     record : dict
@@ -67,7 +72,11 @@ class Work:
         if mask is not None:
             why[np.asarray(mask) != 0] = REASONS.index("given")
         whole = raw.dtype.kind in "iu"  # detectors flag gaps by negative numbers there
-        ceiling = float(np.iinfo(raw.dtype).max) if whole else None
+        levels = [float(np.iinfo(raw.dtype).max)] if whole else []
+        named = measurement.provenance.get(SATURATION)
+        if isinstance(named, int | float) and named > 0:
+            levels.append(float(named))
+        ceiling = min(levels, default=None)
         return cls(raw.astype(np.float64), why, raw <= 0 if whole else raw == 0, mask is not None, ceiling)
 
     @property
