@@ -22,7 +22,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import torch
-from common import Case, data_folder, test_cases
+from common import SIDE, Case, data_folder, test_cases
 from report import RECORDS, append, done, write_report
 
 from napari_i2ipr import Config, simulate
@@ -184,7 +184,7 @@ def draw(files: list[Path]) -> None:
     if kept:
         title = f"{len(kept)} test images, alpha 3, one candidate set; grey values of 255"
         sigma, error = ([one[name].astype(np.float64) for one in kept] for name in ("sigma", "error"))
-        calibration = weights.load().card.calibration
+        calibration = weights.load().card.checked((SIDE, SIDE)).calibration
         if calibration is not None:
             save_calibration_curve(CURVE, sigma, error, calibration.scales, title=title)
 

@@ -22,6 +22,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.progress import Cancel, OnEvent
     from napari_i2ipr.refine.ensemble import Refined
     from napari_i2ipr.refine.indi import Sampling
+    from napari_i2ipr.refine.uncertainty import Calibration
     from napari_i2ipr.refine.weights import Weights
 
 WELL_MEASURED = 0.5
@@ -80,7 +81,8 @@ def refined(
     except CancelledError:
         return replace(classical, scores={"refined": False}, status=Status.CANCELLED)
     ratio = misfit_ratio(problem, found.image, classical.image)
-    limit = weights.card.max_chi_ratio if sampling_of(weights, config) == weights.card.sampling else None
+    known = weights.card.checked(tuple(found.image.shape))
+    limit = known.max_chi_ratio if sampling_of(weights, config) == weights.card.sampling else None
     r_factor, chi = problem.agreement(found.image)
     scores = {
         "refined": True,
@@ -89,8 +91,10 @@ def refined(
         "chi_ratio_limit": limit,
     }
     if limit is not None and not ratio <= limit:
-        return _outside(classical, found, weights, scores, (r_factor, chi), fall_back=config.refine.fallback == "auto")
-    return _trusted(found, weights, scores | {"r_factor": r_factor, "chi": chi}, classical.status)
+        return _outside(
+            classical, found, known.calibration, scores, (r_factor, chi), fall_back=config.refine.fallback == "auto"
+        )
+    return _trusted(found, known.calibration, scores | {"r_factor": r_factor, "chi": chi}, classical.status)
 
 
 def run(
@@ -181,8 +185,7 @@ def weights_used(config: Config) -> dict[str, str] | None:
     return {"name": weights.card.name, "sha256": weights.sha256}
 
 
-def _trusted(found: Refined, weights: Weights, scores: dict[str, Any], status: Status) -> Outcome:
-    calibration = weights.card.calibration
+def _trusted(found: Refined, calibration: Calibration | None, scores: dict[str, Any], status: Status) -> Outcome:
     if calibration is None:
         return Outcome(found.image, found.variance.sqrt(), "raw", {}, scores, (), status)
     variance = torch.from_numpy(calibration.variance(found.variance.cpu().numpy())).to(found.image)
@@ -192,7 +195,7 @@ def _trusted(found: Refined, weights: Weights, scores: dict[str, Any], status: S
 def _outside(
     classical: Outcome,
     found: Refined,
-    weights: Weights,
+    calibration: Calibration | None,
     scores: dict[str, Any],
     agreement: tuple[float, float],
     *,
@@ -206,7 +209,7 @@ def _outside(
         note = f"{how}; {usual}: the classical mean is returned"
         return replace(classical, scores=scores | {"refined": False}, notes=(note,), status=_worse(classical.status))
     r_factor, chi = agreement
-    outcome = _trusted(found, weights, scores | {"r_factor": r_factor, "chi": chi}, _worse(classical.status))
+    outcome = _trusted(found, calibration, scores | {"r_factor": r_factor, "chi": chi}, _worse(classical.status))
     return replace(outcome, notes=(f"{how}; {usual}: do not rely on it, nor on its uncertainty",))
 
 

@@ -19,6 +19,7 @@ from napari_i2ipr.pipeline import reconstruct
 from napari_i2ipr.prepare import PREPARED, condition
 from napari_i2ipr.progress import Cancel, Event
 from napari_i2ipr.refine.uncertainty import Calibration
+from napari_i2ipr.refine.weights import Checked
 from napari_i2ipr.refinement import Outcome, misfit_ratio, noise_chi, refined, run, well_measured_chi
 
 MakeWeights = Callable[..., Path]
@@ -156,6 +157,17 @@ def test_never_fall_back(make_weights: MakeWeights) -> None:
 def test_a_generous_limit_changes_nothing(make_weights: MakeWeights) -> None:
     found = reconstruct(measured(), refining(make_weights(max_chi_ratio=1e6)), device="cpu")
     assert (found.status, found.scores["refined"], found.scores["chi_ratio_limit"]) == (Status.DONE, True, 1e6)
+
+
+def test_what_validation_images_of_the_nearest_size_said_counts(make_weights: MakeWeights) -> None:
+    """The objects are 16 x 20 px."""
+    tenfold = DOUBLED.model_copy(update={"expected": (1e-7, 1e5)})
+    small = Checked(side_px=24, calibration=tenfold, max_chi_ratio=1e6)
+    weights = make_weights(side_px=256, calibration=DOUBLED, max_chi_ratio=TINY_LIMIT, other_sizes=(small,))
+    found = reconstruct(measured(), refining(weights), device="cpu")
+    assert (found.status, found.scores["chi_ratio_limit"]) == (Status.DONE, 1e6)
+    alike = reconstruct(measured(), refining(make_weights(calibration=tenfold)), device="cpu")
+    assert np.array_equal(found.uncertainty, alike.uncertainty)
 
 
 def test_the_ratio_is_the_one_of_the_well_measured_frequencies(

@@ -20,7 +20,7 @@ from napari_i2ipr.refine.indi import Sampling
 from napari_i2ipr.refine.networks import NetworkSpec
 from napari_i2ipr.refine.sampler import Model
 from napari_i2ipr.refine.uncertainty import Calibration
-from napari_i2ipr.refine.weights import DEFAULT, KEY, LARGEST, Card, find, load, read_card, save, shipped
+from napari_i2ipr.refine.weights import DEFAULT, KEY, LARGEST, Card, Checked, find, load, read_card, save, shipped
 
 MakeWeights = Callable[..., Path]
 
@@ -87,6 +87,17 @@ def test_a_card_of_defaults_is_small(model: Model, tmp_path: Path) -> None:
     with safe_open(path, "pt") as file:
         assert set(file.metadata()) == {KEY}
     assert path.stat().st_size < 2 * sum(p.numel() for p in model.parameters()) + 20_000
+
+
+@pytest.mark.parametrize(
+    ("shape", "side"), [((48, 48), 64), ((80, 100), 64), ((104, 80), 128), ((96, 96), 128), ((1000, 300), 256)]
+)
+def test_the_nearest_size_as_a_ratio(shape: tuple[int, int], side: int) -> None:
+    """80 x 100 has a side of 89.4 px; 64 and 128 are equally far from 90.5."""
+    sizes = tuple(Checked(side_px=px) for px in (128, 64))
+    card = Card(name="mine", network=TINY, side_px=256, other_sizes=sizes)
+    assert card.checked(shape).side_px == side
+    assert Card(name="mine", network=TINY).checked(shape).side_px is None
 
 
 def test_a_file_is_read_once_and_again_when_it_changes(model: Model, tmp_path: Path) -> None:
@@ -200,14 +211,17 @@ def test_shipped_weights_load_and_are_small(name: str) -> None:
 @every_shipped
 def test_shipped_weights_are_calibrated(name: str) -> None:
     card = read_card(PATHS[name])
-    assert card.calibration is not None
-    assert card.calibration.images >= 100
-    assert set(card.calibration.scales) >= {"0.68", "0.9", "0.95"}
-    assert (np.diff(card.calibration.raw) > 0).all()
-    assert (np.diff(card.calibration.expected) >= 0).all()
-    assert card.max_chi_ratio is not None
-    assert card.max_chi_ratio > 0
-    assert card.metrics["images"] == card.calibration.images
+    sizes = (card, *card.other_sizes)
+    assert [one.side_px for one in sizes] == [256, 128, 64]
+    for one in sizes:
+        assert one.calibration is not None
+        assert one.calibration.images >= 100
+        assert set(one.calibration.scales) >= {"0.68", "0.9", "0.95"}
+        assert (np.diff(one.calibration.raw) > 0).all()
+        assert (np.diff(one.calibration.expected) >= 0).all()
+        assert one.max_chi_ratio is not None
+        assert one.max_chi_ratio > 0
+        assert one.metrics["images"] == one.calibration.images
 
 
 @every_shipped

@@ -106,7 +106,6 @@ def _line(values: dict[str, Any]) -> str:
 def _rows(values: dict[str, Any]) -> dict[str, str]:
     network, sampling = values["network"], values["sampling"]
     replicas, steps = network["replicas"], sampling["steps"]
-    limit = values["max_chi_ratio"]
     sources = {f"source {i}": _in_words(source) for i, source in enumerate(values["sources"], 1)}
     return {
         "weights": values["name"],
@@ -117,11 +116,21 @@ def _rows(values: dict[str, Any]) -> dict[str, str]:
         f"{replicas} replica{'s' * (replicas > 1)}",
         "sampling": f"{sampling['sampler']}, {steps} step{'s' * (steps > 1)}, "
         f"{'bfloat16 where the processor has it' if values['bfloat16'] else 'float32'}",
-        "calibration": _calibration(values["calibration"]),
-        "chi ratio": f"the classical mean is returned beyond {number(limit)}" if limit is not None else "no limit",
-        "scores": _in_words(values["metrics"]),
+        **_checked(values),
+        **{row: text for other in values["other_sizes"] for row, text in _checked(other).items()},
         "training": _in_words(values["training"]),
         **(sources or {"sources": "none given"}),
+    }
+
+
+def _checked(known: dict[str, Any]) -> dict[str, str]:
+    """Rows of what validation images of one size said."""
+    limit, side = known["max_chi_ratio"], known["side_px"]
+    at = f" at {side} px" if side else ""
+    return {
+        f"calibration{at}": _calibration(known["calibration"]),
+        f"chi ratio{at}": f"the classical mean is returned beyond {number(limit)}" if limit is not None else "no limit",
+        f"scores{at}": _in_words(known["metrics"]),
     }
 
 

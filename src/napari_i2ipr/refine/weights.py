@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+import math
 from dataclasses import dataclass
 from functools import lru_cache
 from importlib import resources
@@ -30,22 +31,34 @@ LARGEST = 16 * 2**20
 """Shipped weights are at most so large, in bytes."""
 
 
-class Card(BaseModel):
-    """What is known of some weights; stored inside the file."""
+class Checked(BaseModel):
+    """What validation images of one size said of some weights."""
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    name: str
-    network: NetworkSpec
-    sampling: Sampling = Sampling()
-    bfloat16: bool = Field(True, description="Whether they were trained for convolutions in bfloat16.")
+    side_px: int | None = Field(None, ge=1, description="Side of these objects in pixels; none: any.")
     calibration: Calibration | None = Field(None, description="Of the uncertainty; none: raw variances only.")
     max_chi_ratio: float | None = Field(
         None, description="Chi refined over chi of classical mean or noise; a new image exceeds it in 1 % at most."
     )
     metrics: dict[str, Any] = Field({}, description="Scores on validation images.")
+
+
+class Card(Checked):
+    """What is known of some weights; stored inside the file."""
+
+    name: str
+    network: NetworkSpec
+    sampling: Sampling = Sampling()
+    bfloat16: bool = Field(True, description="Whether they were trained for convolutions in bfloat16.")
+    other_sizes: tuple[Checked, ...] = Field((), description="The same for objects of other sizes.")
     training: dict[str, Any] = Field({}, description="Recipe, hardware, time, images, hashes of the data.")
     sources: list[dict[str, Any]] = Field([], description="Where the training images are from, and their licences.")
+
+    def checked(self, shape: tuple[int, ...]) -> Checked:
+        """What is known for objects of this shape ``(h, w)``: that of the size nearest to it, as a ratio."""
+        side = math.prod(shape) ** 0.5
+        return min((self, *self.other_sizes), key=lambda one: abs(math.log((one.side_px or side) / side)))
 
 
 @dataclass(frozen=True)

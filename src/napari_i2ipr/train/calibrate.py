@@ -114,7 +114,8 @@ def _cross_validated(seen: Sequence[Seen]) -> dict[str, float]:
             z2.append(float(np.mean(one.squared_error / variance)))
             all_errors.append(np.sqrt(one.squared_error))
             all_sigmas.append(np.sqrt(variance))
-            ranks.append(spearman(np.sqrt(one.squared_error), np.sqrt(variance)))
+            rank = spearman(np.sqrt(one.squared_error), np.sqrt(variance))
+            ranks.append(0.0 if math.isnan(rank) else rank)  # one variance for a whole image ranks nothing
     errors, sigmas = (np.concatenate([values.ravel()[::17] for values in many]) for many in (all_errors, all_sigmas))
     worst = np.sort(coverage)[: max(len(coverage) // 10, 1)]
     return {

@@ -76,7 +76,7 @@ class Recipe(_Section):
     checkpoint: int = Field(100, ge=1, description="Batches from one checkpoint and validation to the next.")
     validation: SetsSpec = Field(description="Sets of the validation images, looked at with every checkpoint.")
     calibration: tuple[SetsSpec, ...] = Field(
-        (), description="Sets of the validation images that the calibration is fitted to."
+        (), description="Sets of the validation images that the calibration is fitted to, each size by itself."
     )
 
     @classmethod

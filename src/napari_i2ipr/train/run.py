@@ -23,7 +23,7 @@ from napari_i2ipr.train.loop import CHECKPOINT, State, Trainer
 from napari_i2ipr.version import program_version
 
 if TYPE_CHECKING:
-    from collections.abc import Callable, Sequence
+    from collections.abc import Callable, Mapping, Sequence
     from pathlib import Path
 
     from napari_i2ipr.progress import Cancel
@@ -89,7 +89,7 @@ def train(
     path = folder / f"{recipe.name}.safetensors"
     files.save(state.averaged, _card(recipe, state, to_train, where), path)
     if recipe.calibration:
-        calibrate(path, [one for spec in recipe.calibration for one in maker.sets(spec, held_back, whole=True)], say)
+        calibrate(path, {size: maker.all(specs, held_back) for size, specs in by_size(recipe.calibration)}, say)
     _leave(folder, path, state)
     return path
 
@@ -140,6 +140,15 @@ class _Maker:
         )
         return [CandidateSet.load(path) for path in paths]
 
+    def all(self, specs: Sequence[SetsSpec], of: Sequence[Picture]) -> list[CandidateSet]:
+        """The sets of several specifications, of the pictures' centres."""
+        return [one for spec in specs for one in self.sets(spec, of, whole=True)]
+
+
+def by_size(specs: Sequence[SetsSpec]) -> list[tuple[int, list[SetsSpec]]]:
+    """Specifications by the side of their objects, in the order of the first of each."""
+    return [(size, [s for s in specs if s.size == size]) for size in dict.fromkeys(s.size for s in specs)]
+
 
 def _card(recipe: Recipe, state: State, used: Sequence[Picture], device: torch.device) -> files.Card:
     return files.Card(
@@ -158,18 +167,32 @@ def _sampling(recipe: Recipe) -> Sampling:
     return Sampling(steps=recipe.sampling_steps or trained, last=1 / trained)
 
 
-def calibrate(path: Path, to_fit: Sequence[CandidateSet], say: Say = print) -> None:
-    """Look at validation sets with the weights of a file and store calibration and scores in it."""
+def calibrate(path: Path, to_fit: Mapping[int, Sequence[CandidateSet]], say: Say = print) -> None:
+    """Look at validation sets with the weights of a file and store calibration and scores in it.
 
+    Parameters
+    ----------
+    path : Path
+        The weights.
+    to_fit : mapping
+        Sets by the side of their objects in pixels; the first size is the main one.
+    say : callable
+        Told how far it is and what came of it.
+    """
+    weights = files.load(str(path))
+    found = [_checked(weights, side, sets, say) for side, sets in to_fit.items()]
+    main = {name: getattr(found[0], name) for name in files.Checked.model_fields}
+    files.save(weights.model, weights.card.model_copy(update={**main, "other_sizes": tuple(found[1:])}), path)
+
+
+def _checked(weights: files.Weights, side: int, sets: Sequence[CandidateSet], say: Say) -> files.Checked:
     def on_image(done: int, total: int) -> None:
         if done % 20 == 0 or done == total:
-            say(f"calibration: {done} of {total}")
+            say(f"calibration at {side} px: {done} of {total}")
 
-    weights = files.load(str(path))
-    calibration, limit, metrics = calibrated(look(weights, to_fit, Config(), on_image))
-    card = weights.card.model_copy(update={"calibration": calibration, "max_chi_ratio": limit, "metrics": metrics})
-    files.save(weights.model, card, path)
+    calibration, limit, metrics = calibrated(look(weights, sets, Config(), on_image))
     say(", ".join(f"{name} {value}" for name, value in metrics.items()))
+    return files.Checked(side_px=side, calibration=calibration, max_chi_ratio=limit, metrics=metrics)
 
 
 def _facts(recipe: Recipe, state: State, used: Sequence[Picture], device: torch.device) -> dict[str, Any]:
@@ -200,6 +223,11 @@ def _restricted(card: files.Card) -> bool:
     return any("non-commercial" in str(source["licence"]).lower() for source in card.sources)
 
 
+def _score_lines(known: files.Checked) -> list[str]:
+    title = [f"Objects of {known.side_px} px:", ""] if known.side_px else []
+    return [*title, *(f"- {name}: {value}" for name, value in known.metrics.items()), ""]
+
+
 def card_text(card: files.Card) -> str:
     """The model card in Markdown."""
     facts = card.training
@@ -218,8 +246,7 @@ def card_text(card: files.Card) -> str:
         "",
         "## Scores on validation images, none of them trained on",
         "",
-        *(f"- {name}: {value}" for name, value in card.metrics.items()),
-        "",
+        *(line for one in (card, *card.other_sizes) for line in _score_lines(one)),
         "Coverage, z^2 and rank correlation are cross-validated between halves of these images.",
         "",
         "## Training pictures",
