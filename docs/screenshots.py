@@ -224,22 +224,16 @@ def batch(stage: Stage) -> None:
         widget = stage.widget("Batch")
         widget.settings.preset.value = "fast"
         widget.add([f"{folder}/single.cxi", f"{folder}/scan.zarr"])
+        stage.wait(lambda: not widget.errands.busy, "the look at the sources")
         widget.panel.plan_button.click()
         stage.finish(widget)
         widget.panel.run_button.click()
-        stage.wait(lambda: _patterns_done(widget) >= 6 or not widget.runner.status.running, "the middle of the run")
+        last = widget.list.queue.items[-1]
+        stage.wait(lambda: last.status.done >= 6 or not widget.runner.status.running, "the middle of the run")
         stage.shoot("batch-running")
         stage.finish(widget)
         stage.shoot("batch")
         stage.close()
-
-
-def _patterns_done(widget: Any) -> int:
-    """What the table says of its last row: 6 of "6 of 12"."""
-    table = widget.list.table
-    headings = [table.horizontalHeaderItem(column).text() for column in range(table.columnCount())]
-    said = table.item(table.rowCount() - 1, headings.index("Patterns")).text()
-    return int(said.partition(" ")[0] or 0)
 
 
 def preferences(stage: Stage) -> None:

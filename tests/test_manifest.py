@@ -78,8 +78,8 @@ def test_claims_are_formats(manifest: PluginManifest) -> None:
 def test_samples_and_widgets(manifest: PluginManifest) -> None:
     contributions = manifest.contributions
     assert [sample.key for sample in contributions.sample_data or []] == ["cell", "photo", "stack", "beamstop"]
-    shown = {"Prepare diffraction data", "Reconstruct", "Simulate"}
-    assert shown <= {widget.display_name for widget in contributions.widgets or []}
+    shown = ["Prepare diffraction data", "Reconstruct", "Inspect", "Batch", "Simulate"]
+    assert [widget.display_name for widget in contributions.widgets or []] == shown
 
 
 def test_menus(manifest: PluginManifest) -> None:

@@ -17,6 +17,7 @@ from napari_i2ipr import io
 from napari_i2ipr.batch import open_batch, reconstruct_batch
 from napari_i2ipr.batch.arrays import values
 from napari_i2ipr.batch.plan import block_of
+from napari_i2ipr.batch.request import asked
 from napari_i2ipr.batch.source import open_source
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Geometry, Measurement
@@ -232,3 +233,10 @@ def test_a_file_of_another_shape_costs_its_own_pattern(tmp_path: Path, patterns:
 )
 def test_units_are_whole_stored_chunks_where_they_fit(lead: Any, chunk: Any, most: int, block: Any) -> None:
     assert block_of(lead, chunk, most) == block
+
+
+def test_intensities_are_an_answer(volume: Callable[..., Path], tiny: Config, tmp_path: Path) -> None:
+    """Whether the values are amplitudes is guessed only where nothing is said of it."""
+    prepare = {"amplitude": False, "center": None, "invert_mask": False}
+    request = asked(volume(1), tmp_path / "t.zarr", tiny, prepare=prepare)
+    assert request.prepare == {"amplitude": False}

@@ -85,6 +85,8 @@ def reconstruct_batch(
     ------
     InputError, FormatError, ConfigError, OutputError, OutOfMemoryError
         With what has to be done; patterns that are done stay done.
+    CancelledError
+        When stopped before there was anything to report.
     """
     options = {"axes": axes, "mask": mask, "support": support, "prepare": prepare, "memory": memory, "unit": unit}
     request = asked(source, target, config, scheduler=scheduler, device=device, **options)
@@ -98,13 +100,14 @@ def plan_batch(
     *,
     overwrite: bool = False,
     timed: bool = True,
+    cancel: Cancel | None = None,
     **options: Any,
 ) -> Estimate:
     """What `reconstruct_batch` with the same arguments would do, without doing it; nothing is written.
 
     Parameters
     ----------
-    source, target, config, overwrite, **options
+    source, target, config, overwrite, cancel, **options
         As for `reconstruct_batch`.
     timed : bool
         Whether one pattern is run for a moment to estimate the time.
@@ -113,6 +116,8 @@ def plan_batch(
     ------
     InputError, FormatError, ConfigError, OutputError, OutOfMemoryError
         As for `reconstruct_batch`.
+    CancelledError
+        When stopped.
     """
     request = asked(source, target, config, **options)
-    return run.plan(request, overwrite=overwrite, timed=timed)
+    return run.plan(request, overwrite=overwrite, timed=timed, cancel=cancel)

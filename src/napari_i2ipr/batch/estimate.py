@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from napari_i2ipr.batch.target import level_shapes
+from napari_i2ipr.batch.units import stop_if_asked
 from napari_i2ipr.errors import ConfigError, InputError, OutOfMemoryError
 from napari_i2ipr.physics import memory as physics_memory
 from napari_i2ipr.pipeline import reconstruct_frame
@@ -22,6 +23,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.batch.source import Source
     from napari_i2ipr.batch.units import Frame, Layout
     from napari_i2ipr.config import Config
+    from napari_i2ipr.progress import Cancel
 
 LIBRARIES_BYTES = 96 * 2**20
 """What is still loaded once the work begins: codecs, dask's scheduler, torch's threads."""
@@ -208,11 +210,16 @@ def disk_bytes(plan: Plan, frames: int) -> int:
     return int(frames * (plan.frame_bytes * levels + 2048)) + 2**20
 
 
-def frame_seconds(frames: list[Frame], config: Config, layout: Layout) -> float | None:
+def frame_seconds(frames: list[Frame], config: Config, layout: Layout, cancel: Cancel | None = None) -> float | None:
     """Time of one frame, from a short run of one of these; None when none of them can be used.
 
     The run has as many starts as threads and 40 iterations; the time of an iteration and of a view of the refinement
     are taken from it.
+
+    Raises
+    ------
+    CancelledError
+        When stopped.
     """
     n = min(layout.threads, config.initialisation.n_starts)
     short = {"n_starts": n, "n_keep": n, "short": "HIO:20", "long": "HIO:20", "final": ""}
@@ -221,9 +228,11 @@ def frame_seconds(frames: list[Frame], config: Config, layout: Layout) -> float 
         if frame.measurement is None:
             continue
         try:
-            reconstruct_frame(frame.measurement, frame.number, trial, layout.device)  # what comes once only
+            reconstruct_frame(frame.measurement, frame.number, trial, layout.device, cancel=cancel)  # what comes once
+            stop_if_asked(cancel)
             started = time.perf_counter()
-            scores = reconstruct_frame(frame.measurement, frame.number, trial, layout.device).scores
+            scores = reconstruct_frame(frame.measurement, frame.number, trial, layout.device, cancel=cancel).scores
+            stop_if_asked(cancel)
         except InputError:
             continue
         return _scaled(scores, time.perf_counter() - started, config) + frame.seconds

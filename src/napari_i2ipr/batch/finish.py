@@ -12,6 +12,7 @@ import numpy as np
 
 from napari_i2ipr.batch.report import GOOD, OUTCOMES
 from napari_i2ipr.batch.target import hash_shard, level_shapes, opened, write_shard, writing
+from napari_i2ipr.batch.units import stop_if_asked
 from napari_i2ipr.data import Reconstruction, Status
 from napari_i2ipr.io import result_store
 from napari_i2ipr.version import program_version
@@ -25,6 +26,7 @@ if TYPE_CHECKING:
     from napari_i2ipr.batch.journal import Mark
     from napari_i2ipr.batch.plan import Plan
     from napari_i2ipr.batch.source import Source
+    from napari_i2ipr.progress import Cancel
 
 CODES = {name: code for code, name in enumerate(OUTCOMES)}
 """The code of every status in the table."""
@@ -111,11 +113,16 @@ class Table:
         return tuple(f"pattern {i}: {names[self.status[i]]}, {self.notes[int(i)][-1]}" for i in bad)
 
 
-def write_pyramid(store: Path, plan: Plan) -> None:
+def write_pyramid(store: Path, plan: Plan, cancel: Cancel | None = None) -> None:
     """Fill the levels below full resolution by means over 2 x 2 pixels, unit by unit.
 
     An odd last row or column has no part in it. The phase is that of the mean complex number, the uncertainty the mean
     of the standard deviations: for looking at, not for calculating with.
+
+    Raises
+    ------
+    CancelledError
+        When stopped.
     """
     levels = len(level_shapes(plan.box))
     with writing(store):
@@ -124,6 +131,7 @@ def write_pyramid(store: Path, plan: Plan) -> None:
                 continue
             full = opened(store, f"{'reconstruction' if image.name == 'phase' else image.name}/0")
             for unit in range(plan.n_units):
+                stop_if_asked(cancel)
                 values = np.asarray(full[(*plan.region(unit), ...)])
                 for level in range(1, levels):
                     values = halved(values)

@@ -131,7 +131,8 @@ def asked(
     place = Path(target)
     if place.suffix.lower() != ".zarr":
         raise InputError(f"the target {place}", expected="a name that ends in .zarr", do="change the ending")
-    options = {key: value for key, value in (prepare or {}).items() if value is not None and value is not False}
+    said = {key: value for key, value in (prepare or {}).items() if value is not None}
+    options = {key: value for key, value in said.items() if value is not False or key == "amplitude"}
     unknown = set(options) - set(PREPARE)
     if unknown:
         raise ConfigError(f"the options {sorted(unknown)}", expected=f"some of {', '.join(PREPARE)}")

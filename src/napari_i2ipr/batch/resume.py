@@ -11,6 +11,7 @@ from napari_i2ipr.batch import fingerprint
 from napari_i2ipr.batch import target as stores
 from napari_i2ipr.batch.finish import seal
 from napari_i2ipr.batch.journal import Journal
+from napari_i2ipr.batch.units import stop_if_asked
 from napari_i2ipr.errors import InputError, OutputError
 from napari_i2ipr.io import check_output, remove, result_store, swap
 
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
     from napari_i2ipr.batch.plan import Plan
     from napari_i2ipr.data import Geometry
+    from napari_i2ipr.progress import Cancel
 
 
 @dataclass(frozen=True)
@@ -90,7 +92,14 @@ def locked(target: Path) -> Iterator[None]:
         lock.release()
 
 
-def find(target: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: bool = True) -> State | None:
+def find(
+    target: Path,
+    identity: Mapping[str, Any],
+    *,
+    overwrite: bool,
+    resume: bool = True,
+    cancel: Cancel | None = None,
+) -> State | None:
     """What can be gone on with; None where all begins anew.
 
     Parameters
@@ -103,9 +112,13 @@ def find(target: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: 
         Whether an earlier result may be replaced.
     resume : bool
         Whether unfinished work is gone on with.
+    cancel : Cancel, optional
+        Stops the look at what is done.
 
     Raises
     ------
+    CancelledError
+        When stopped.
     InputError
         If something is there that must not be touched, or was made of another source or with other settings.
     OutputError
@@ -115,7 +128,7 @@ def find(target: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: 
     begun, final = stores.read_words(partial), stores.read_words(target)
     if begun is None and final is not None and not overwrite:
         _require_same(target, final, identity)
-        return check(target, final, sealed=True)
+        return check(target, final, sealed=True, cancel=cancel)
     check_output(target, overwrite=overwrite or bool(begun and begun["batch"].get("replaces")))
     if begun is None:
         if partial.exists() and any(partial.iterdir()):
@@ -128,7 +141,7 @@ def find(target: Path, identity: Mapping[str, Any], *, overwrite: bool, resume: 
     if overwrite and begun["batch"]["digest"] != fingerprint.digest(identity):
         return None
     _require_same(partial, begun, identity)
-    return check(partial, begun, sealed=False)
+    return check(partial, begun, sealed=False, cancel=cancel)
 
 
 def _require_same(store: Path, words: Mapping[str, Any], identity: Mapping[str, Any]) -> None:
@@ -143,12 +156,19 @@ def _require_same(store: Path, words: Mapping[str, Any], identity: Mapping[str, 
     )
 
 
-def check(store: Path, words: Mapping[str, Any], *, sealed: bool) -> State:
-    """Which units of a store are believed: those whose shards are, byte by byte, what their marks say."""
+def check(store: Path, words: Mapping[str, Any], *, sealed: bool, cancel: Cancel | None = None) -> State:
+    """Which units of a store are believed: those whose shards are, byte by byte, what their marks say.
+
+    Raises
+    ------
+    CancelledError
+        When stopped.
+    """
     plan = stores.plan_of(dict(words), store)
     done: set[int] = set()
     damaged: set[int] = set()
     for mark in Journal(store).marks(words["batch"]["digest"]):
+        stop_if_asked(cancel)
         (done if stores.is_sound(store, plan, mark) else damaged).add(mark.unit)
     whole = sealed and len(done) == plan.n_units and words["batch"].get("seal") == seal(store, plan)
     return State(store, plan, frozenset(done), frozenset(damaged), whole)

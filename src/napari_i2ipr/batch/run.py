@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from contextlib import suppress
 from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
@@ -74,12 +75,12 @@ def run(
         on_event(Event("looking at what is there", 0, 1))
     begun = target.partial_of(request.target).exists()
     if not overwrite and not begun and request.target.exists():  # complete: no lock, it may lie where nobody can write
-        state = resume.find(request.target, request.identity, overwrite=False, resume=go_on)
+        state = resume.find(request.target, request.identity, overwrite=False, resume=go_on, cancel=cancel)
         if state is not None and state.sealed:
             return _report(request, state, _Progress(state.plan.n_frames, state.plan.n_frames, None), None)
     check_output(request.target, overwrite=True)  # that there is a place at all, before a lock is made in it
     with resume.locked(request.target):
-        state = resume.find(request.target, request.identity, overwrite=overwrite, resume=go_on)
+        state = resume.find(request.target, request.identity, overwrite=overwrite, resume=go_on, cancel=cancel)
         layout = request.layout()
         planned = request.planned(state, layout)
         left = planned.plan.n_frames - (state.frames(state.done) if state is not None else 0)
@@ -92,7 +93,8 @@ def run(
         progress = _Progress(planned.plan.n_frames, state.frames(state.done), on_event)
         work = _Work(request, state, planned, layout, progress, strict=strict, cancel=cancel)
         if work.done():
-            state = _finish(request, state, progress)
+            with suppress(CancelledError):  # what is written last is then written by the next run
+                state = _finish(request, state, progress, cancel)
         return _report(request, state, progress, layout)
 
 
@@ -173,12 +175,12 @@ class _Work:
             )
 
 
-def _finish(request: Request, state: resume.State, progress: _Progress) -> resume.State:
+def _finish(request: Request, state: resume.State, progress: _Progress, cancel: Cancel | None) -> resume.State:
     """Write what is written last, and give the store its name."""
     store, plan = state.store, state.plan
     progress.say("pyramid")
     target.sweep(store)
-    finish.write_pyramid(store, plan)
+    finish.write_pyramid(store, plan, cancel)
     progress.say("table")
     table = _table(request, state)
     finish.write_table(store, plan, table, request.config.seed)
@@ -224,9 +226,10 @@ def _report(request: Request, state: resume.State, progress: _Progress, layout: 
     )
 
 
-def plan(request: Request, *, overwrite: bool, timed: bool) -> estimate.Estimate:
+def plan(request: Request, *, overwrite: bool, timed: bool, cancel: Cancel | None = None) -> estimate.Estimate:
     """What there is to do and what it takes; parameters and errors as for `napari_i2ipr.batch.plan_batch`."""
-    state = resume.find(request.target, request.identity, overwrite=overwrite)
+    units.stop_if_asked(cancel)  # opening the source may have taken a while
+    state = resume.find(request.target, request.identity, overwrite=overwrite, cancel=cancel)
     layout = request.layout()
     planned = request.planned(state, layout)
     pieces, workers = planned.plan, cluster.workers_of(request.scheduler)
@@ -237,7 +240,7 @@ def plan(request: Request, *, overwrite: bool, timed: bool) -> estimate.Estimate
         unit = state.todo[0] if state is not None else 0
         window = request.source.window(tuple(slice(i.start, i.start + 1) for i in pieces.region(unit)))
         seconds = estimate.frame_seconds(
-            units.read(window, pieces.numbers(unit)[:1], request.prepare), request.config, layout
+            units.read(window, pieces.numbers(unit)[:1], request.prepare), request.config, layout, cancel
         )
     needed = planned.sizes.needed(pieces.unit_frames, planned.ahead)
     return estimate.Estimate(

@@ -86,6 +86,18 @@ class Computed:
     device: str
 
 
+def stop_if_asked(cancel: Cancel | None) -> None:
+    """End here when a stop was asked for.
+
+    Raises
+    ------
+    CancelledError
+        When it was.
+    """
+    if cancel is not None and cancel.is_set():
+        raise CancelledError("a stop", do="run it again")
+
+
 class Layout:
     """How the work is laid out: as the settings say, halved whenever the memory does not suffice, never more again.
 
@@ -268,8 +280,7 @@ def _one(
     job: Job, frame: Frame, layout: Layout, on_event: OnEvent | None, cancel: Cancel | None
 ) -> tuple[Row, Reconstruction | None]:
     """Row and result of one frame; no result for those without an image."""
-    if cancel is not None and cancel.is_set():
-        raise CancelledError("a stop", do="run it again")
+    stop_if_asked(cancel)
     if frame.measurement is None:
         return Row(frame.number, frame.status, notes=frame.notes), None
     started, measurement = time.perf_counter(), frame.measurement

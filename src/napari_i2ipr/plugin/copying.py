@@ -6,6 +6,7 @@ import os
 import pprint
 import shlex
 import subprocess
+from collections.abc import Container
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -103,7 +104,7 @@ def as_command(asked: Asked) -> tuple[str, list[str]]:
     words = ["i2ipr", "reconstruct", asked.path or f"{asked.stem}.cxi", f"{asked.stem}_reconstruction.zarr"]
     if asked.path is None:
         todo.append(f"save the layer {asked.layer!r} as {words[2]} (File > Save Selected Layers)")
-    options = _options(asked.config)
+    options = options_of(asked.config)
     if options is None:
         words += ["--config", asked.settings_file or SETTINGS_FILE]
         if asked.settings_file is None:
@@ -127,8 +128,16 @@ def as_command(asked: Asked) -> tuple[str, list[str]]:
     return QUOTE(words), todo
 
 
-def _options(config: Config) -> list[str] | None:
-    """The settings as options; None where there are settings without one."""
+def options_of(config: Config, known: Container[str] = OPTIONS) -> list[str] | None:
+    """The settings as options of a command; None where there are settings without one.
+
+    Parameters
+    ----------
+    config : Config
+        The settings.
+    known : container of str
+        Settings that the command has options for, of `OPTIONS`.
+    """
     if config.preset == "custom":
         return None
     found = ["--preset", config.preset]
@@ -136,7 +145,7 @@ def _options(config: Config) -> list[str] | None:
         if path in ("preset", "support"):
             continue
         option, stands_for = OPTIONS.get(path, ("", None))
-        if not option or (stands_for is not None and value != stands_for):
+        if not option or path not in known or (stands_for is not None and value != stands_for):
             return None
         found += [option] if stands_for is not None else [option, str(value)]
     return found

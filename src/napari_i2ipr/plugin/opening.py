@@ -13,7 +13,7 @@ def open_pattern() -> None:
     viewer = current_viewer()
     if viewer is None:
         return
-    files, _ = QFileDialog.getOpenFileNames(QApplication.activeWindow(), "Open diffraction patterns", "", _filters())
+    files, _ = QFileDialog.getOpenFileNames(QApplication.activeWindow(), "Open diffraction patterns", "", filters())
     for file in files:
         add_file(viewer, file)
 
@@ -96,7 +96,7 @@ def restyle(layer: Any) -> None:
         layer.metadata[KEY] = {**meta["metadata"][KEY], "centre_px": (ny // 2, nx // 2)}
 
 
-def _filters() -> str:
+def filters() -> str:
     """File filters of the dialog: everything that is read, then format by format."""
     from napari_i2ipr.io import READERS
 

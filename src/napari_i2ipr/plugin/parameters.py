@@ -13,7 +13,7 @@ from qtpy.QtWidgets import QFileDialog, QGridLayout, QPushButton, QSizePolicy, Q
 
 from napari_i2ipr.config import Config
 from napari_i2ipr.errors import FormatError, I2IPRError, OutputError
-from napari_i2ipr.plugin.copying import Asked, as_command, as_python
+from napari_i2ipr.plugin.copying import as_command, as_python
 from napari_i2ipr.plugin.layers import words_of
 from napari_i2ipr.plugin.panel import Link
 from napari_i2ipr.plugin.worker import sentence
@@ -21,6 +21,9 @@ from napari_i2ipr.plugin.worker import sentence
 if TYPE_CHECKING:
     from napari_i2ipr.plugin.inputs import InputForm
     from napari_i2ipr.plugin.settings import SettingsForm
+
+AsText = Callable[[Any], tuple[str, list[str]]]
+"""Makes a text of what a form asks for, and says what has to be done before it works."""
 
 _KINDS = "Parameters (*.yaml *.yml);;All files (*)"
 
@@ -33,7 +36,7 @@ class Host(Protocol):
     def fill(self, config: Config) -> None:
         """Show a configuration in all fields."""
 
-    def asked(self) -> Asked:
+    def asked(self) -> Any:
         """What the form asks for; an `I2IPRError` where it cannot be run."""
 
     def say(self, words: str, *, wrong: bool = False) -> None:
@@ -47,17 +50,20 @@ class ParameterButtons(QWidget):
     ----------
     host : Host
         The widget whose parameters these are; it connects `links`.
+    command, python : callable
+        What makes a text, and what has to be done before it works, of what the host's form asks for.
     """
 
-    def __init__(self, host: Host) -> None:
+    def __init__(self, host: Host, command: AsText = as_command, python: AsText = as_python) -> None:
         super().__init__()
-        self._host = host
+        self._host, self._command, self._python = host, command, python
         self._saved: tuple[Config, Path] | None = None
         self.load_button = _button(
             "Load…", "Read parameters from a file (YAML), as this form or `i2ipr config` wrote it."
         )
         self.save_button = _button(
-            "Save…", "Write the parameters to a file (YAML), which `i2ipr reconstruct --config` reads too."
+            "Save…",
+            "Write the parameters to a file (YAML), which the commands of i2ipr read too (--config).",
         )
         self.command_button = _button(
             "Copy as command", "Copy this run as a line for a terminal: the same result without napari."
@@ -118,13 +124,13 @@ class ParameterButtons(QWidget):
 
     def copy_as_command(self, _checked: bool = False) -> None:
         """Put the run as a command line on the clipboard."""
-        self._copy(as_command, "The command")
+        self._copy(self._command, "The command")
 
     def copy_as_python(self, _checked: bool = False) -> None:
         """Put the run as Python on the clipboard."""
-        self._copy(as_python, "The Python")
+        self._copy(self._python, "The Python")
 
-    def _copy(self, make: Callable[[Asked], tuple[str, list[str]]], what: str) -> None:
+    def _copy(self, make: AsText, what: str) -> None:
         try:
             text, todo = make(self._host.asked())
         except I2IPRError as error:

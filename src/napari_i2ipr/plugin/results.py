@@ -58,14 +58,19 @@ def show_result(
     for ndim in {layer.ndim for layer in added}:
         viewer.layers.link_layers([layer for layer in added if layer.ndim == ndim], LINKED)
     if hide is not None:
-        canvas = getattr(viewer, "canvas", None)  # napari 0.9 and later
-        grid = viewer.grid if canvas is None else canvas.grid
-        grid.stride = -1  # the layer on top of the list comes first
-        grid.shape = (-1, columns)
-        grid.enabled = True
+        side_by_side(viewer, columns)
         _show_what_was_done(viewer, added)
     look_at(viewer, added)
     return added
+
+
+def side_by_side(viewer: napari.viewer.Viewer, columns: int) -> None:
+    """Turn napari's grid on, so many pictures a row."""
+    canvas = getattr(viewer, "canvas", None)  # napari 0.9 and later
+    grid = viewer.grid if canvas is None else canvas.grid
+    grid.stride = -1  # the layer on top of the list comes first
+    grid.shape = (-1, columns)
+    grid.enabled = True
 
 
 def _in_the_way(viewer: napari.viewer.Viewer, columns: int) -> list[Layer]:

@@ -18,7 +18,8 @@ from napari_i2ipr.plugin import form
 from napari_i2ipr.plugin.folded import Cell, Folded, add_row, form_layout
 
 COMMON = ("object", "members", "refine.enabled", "refine.steps", "refine.views", "seed", "keep_candidates")
-"""Settings that are always seen; `preset` and `support` have fields of their own."""
+"""Settings that are seen at once, where a widget does not choose others; `preset` and `support` have fields of their
+own."""
 
 OF_THE_DATA = ("object", "seed", "support", "nonnegative", "keep_candidates")
 """Settings that a preset says nothing about, so that choosing one leaves them as they are."""
@@ -35,11 +36,17 @@ class SettingsForm:
     """The fields of `Config`, what they say, and what is wrong with it.
 
     A change that can be used emits `changed` with the configuration; one that cannot, with None.
+
+    Parameters
+    ----------
+    common : tuple of str
+        Settings that the widget shows itself; all others are folded away.
     """
 
     changed = Signal(object)
 
-    def __init__(self) -> None:
+    def __init__(self, common: tuple[str, ...] = COMMON) -> None:
+        self.common = common
         rows = [row for row in form.leaves(Config) if row[0] not in _ELSEWHERE]
         self.fields = {path: form.Field(path, model, form.field(model, name, path)) for path, model, name in rows}
         self.cells = {path: Cell(field.widget.native) for path, field in self.fields.items()}
@@ -77,7 +84,7 @@ class SettingsForm:
         column.setContentsMargins(0, 0, 0, 0)
         sections: dict[str, list[str]] = {}
         for path in self.fields:
-            if path not in COMMON:
+            if path not in self.common:
                 sections.setdefault(path.rpartition(".")[0], []).append(path)
         for section, paths in sections.items():
             if section:
@@ -155,11 +162,11 @@ class SettingsForm:
                 label.setStyleSheet(
                     "font-weight: bold;" if path in differing and path not in (*OF_THE_DATA, *OF_THE_COMPUTER) else ""
                 )
-            hidden = [path for path in differing if path not in (*COMMON, *OF_THE_COMPUTER)]
+            hidden = [path for path in differing if path not in (*self.common, *OF_THE_COMPUTER)]
             said = f" ({len(hidden)} changed)" if hidden else ""
         else:
             said = ""
-        said = f" ({len(wrong)} to correct)" if set(wrong) - set(COMMON) else said
+        said = f" ({len(wrong)} to correct)" if set(wrong) - set(self.common) else said
         self.advanced.entitle("Advanced" + said)
 
     def _set_usable(self) -> None:

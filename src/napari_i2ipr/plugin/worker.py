@@ -97,7 +97,7 @@ class Job(FunctionWorker):
                 log.warning("%s: %s", task, error)
             else:
                 log.exception("%s failed", task)
-            _forget(error)
+            forget(error)
             raise
         finally:
             self._func = _nothing  # type: ignore[assignment]  # napari keeps the job in a list, but not its data
@@ -289,7 +289,7 @@ def _nothing(**_: Any) -> None:
     """The task of a job that is over."""
 
 
-def _forget(error: BaseException) -> None:
+def forget(error: BaseException) -> None:
     """Drop the local variables that an error's traces hold on to, among them arrays on the device."""
     found: BaseException | None = error
     while found is not None:
