@@ -9,6 +9,7 @@ whose first line is ``# needs ...`` needs what a test has not, such as a cluster
 from __future__ import annotations
 
 import configparser
+import dataclasses
 import os
 import re
 import subprocess
@@ -17,6 +18,8 @@ from pathlib import Path
 from typing import NamedTuple
 
 import pytest
+
+from napari_i2ipr.solvers import METHODS, WRAPPERS
 
 DEMO = "python3 -m venv .venv && .venv/bin/python -m pip install tox && .venv/bin/tox run -e demo"
 TEST = "python3 -m venv .venv && .venv/bin/python -m pip install tox && .venv/bin/tox run"
@@ -129,3 +132,14 @@ def test_environments_exist(repository: Path) -> None:
     text = (repository / "README.md").read_text(encoding="utf-8")
     for name in re.findall(r"tox run -e (\w+)", text):
         assert f"testenv:{name}" in sections, name
+
+
+def test_every_method_and_wrapper_has_a_line(repository: Path) -> None:
+    page = (repository / "docs" / "methods.md").read_text(encoding="utf-8")
+    rows = [line for line in page.splitlines() if line.startswith("| `")]
+    named = [re.match(r"\| `\+?([A-Za-z]+)(?:\(([^)]*)\))?` \|", row) for row in rows]
+    shown = {match[1]: match[2] for match in named if match}
+    assert list(shown) == [*METHODS, *WRAPPERS]
+    for name, kind in (METHODS | WRAPPERS).items():
+        fields = [f"{f.name}={f.default:g}" for f in dataclasses.fields(kind) if f.name != "method"]
+        assert [field.strip() for field in (shown[name] or "").split(",") if field] == fields

@@ -122,6 +122,7 @@ def consistency(problem: Problem, pool: Candidates, mean: Tensor) -> dict[str, A
         "r_factor_best": best_r,
         "free_score": None if math.isnan(free) else free,
         "outside": float(pool.outside[0, best]),
+        **({} if problem.blur_px is None else {"blur_px": float(problem.blur_px[0])}),
     }
 
 

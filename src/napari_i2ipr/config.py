@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Annotated, Any, Literal, Self
 
 from pydantic import AfterValidator, BeforeValidator, Field, model_validator
@@ -9,7 +10,7 @@ from pydantic import AfterValidator, BeforeValidator, Field, model_validator
 from napari_i2ipr.errors import ConfigError
 from napari_i2ipr.sections import Section as _Section
 from napari_i2ipr.sections import merged as _merged
-from napari_i2ipr.solvers.recipe import Schedule, parse_schedule, schedule_text
+from napari_i2ipr.solvers.recipe import Schedule, parse_schedule, schedule_text, split, total_iterations, wrapped
 
 
 def _as_text(value: Any) -> str:
@@ -32,6 +33,10 @@ def _known_preset(name: Any) -> str:
     if name not in (*PRESETS, "custom"):
         raise ConfigError(f"the preset {name!r}", expected="one of " + ", ".join(PRESETS))
     return str(name)
+
+
+FREE_PHASE_DEG = 180.0
+"""The limit of a phase that has none."""
 
 
 class Initialisation(_Section):
@@ -117,6 +122,39 @@ class Refinement(_Section):
     )
 
 
+TOLD_OF_BLUR = 0.4
+"""Last share of the long run that is told of the blur where there is no final one."""
+
+
+class Coherence(_Section):
+    """Partial coherence: the beam blurs the pattern, and stages with +pc compare with a blurred modulus."""
+
+    blur_px: float = Field(
+        0.0, ge=0, le=100, description="Standard deviation of the blur in detector pixels; 0 for a coherent beam."
+    )
+    lorentz: float = Field(0.0, ge=0, le=1, description="Share of a Lorentzian in the blur, the rest being Gaussian.")
+    fit: bool = Field(
+        False, description="Find the blur from the pattern first, beginning with blur_px (or half a pixel)."
+    )
+
+    @property
+    def used(self) -> bool:
+        """Whether the beam is taken as partially coherent."""
+        return self.blur_px > 0 or self.fit
+
+    def ended(self, long: Schedule, final: Schedule) -> tuple[Schedule, Schedule]:
+        """The long and the final run, the latter (or the last part of the former) told of the blur by ``+pc``.
+
+        The search does better without it. Schedules that hold a ``+pc`` stay as they are.
+        """
+        if not self.used or "+pc" in schedule_text(long + final):
+            return long, final
+        if final:
+            return long, wrapped(final, "pc")
+        head, tail = split(long, round((1 - TOLD_OF_BLUR) * total_iterations(long)))
+        return head + wrapped(tail, "pc"), ()
+
+
 class Compute(_Section):
     """How the work is laid out; changes nothing in the result."""
 
@@ -138,6 +176,13 @@ class Config(_Section):
     )
     object: Literal["real", "complex"] = Field("real", description="Kind of object.")
     nonnegative: bool = Field(True, description="Real objects: whether negative values are forbidden.")
+    max_phase_deg: float = Field(
+        FREE_PHASE_DEG,
+        gt=0,
+        le=FREE_PHASE_DEG,
+        description="Complex objects: largest phase either side of 0 at the right global phase; 180 leaves it free, "
+        "90 keeps the real part positive.",
+    )
     support: Literal["half", "auto"] = Field(
         "half", description="Support where the measurement holds none: centred half box, or from the autocorrelation."
     )
@@ -147,6 +192,7 @@ class Config(_Section):
     alignment: Alignment = Alignment()
     aggregation: Aggregation = Aggregation()
     refine: Refinement = Refinement()
+    coherence: Coherence = Coherence()
     compute: Compute = Compute()
     keep_candidates: bool = Field(False, description="Return the aligned candidates too.")
 
@@ -157,6 +203,22 @@ class Config(_Section):
         if not isinstance(values, dict):
             return values
         return _merged(PRESETS.get(_known_preset(values.get("preset", DEFAULT_PRESET)), {}), values)
+
+    @property
+    def refines(self) -> bool:
+        """Whether the learned half has its say: it knows real objects in a coherent beam only."""
+        return self.refine.enabled and self.object == "real" and not self.coherence.used
+
+    def problem_options(self) -> dict[str, Any]:
+        """What `Problem.build` is told of the object and the beam."""
+        return {
+            "real": self.object == "real",
+            "nonnegative": self.nonnegative,
+            "friedel": self.initialisation.friedel == "intensity",
+            "max_phase": math.radians(self.max_phase_deg) if self.max_phase_deg < FREE_PHASE_DEG else None,
+            "blur_px": self.coherence.blur_px,
+            "lorentz": self.coherence.lorentz,
+        }
 
     @classmethod
     def from_preset(cls, name: str, **changes: Any) -> Config:

@@ -14,9 +14,11 @@ import torch
 
 from napari_i2ipr.aggregate import aggregate, consistency, fewer, independent, joined, shells, table
 from napari_i2ipr.assembly import Part, assembled, worst
+from napari_i2ipr.beam import fitted_blur
 from napari_i2ipr.config import Config
 from napari_i2ipr.data import Candidate, Measurement, Reconstruction, Status
 from napari_i2ipr.errors import CancelledError, DataWarning, I2IPRError, InputError, OutOfMemoryError
+from napari_i2ipr.modes import modes
 from napari_i2ipr.physics import memory
 from napari_i2ipr.physics.device import device_named
 from napari_i2ipr.physics.problem import Candidates, Problem
@@ -235,6 +237,8 @@ def initial(
         warnings.warn(note, DataWarning, stacklevel=4)
     problem = as_problem(frame, index, config, device)
     started = time.perf_counter()
+    if config.coherence.fit:
+        problem = fitted_blur(problem, config, on_event=on_event, cancel=cancel)
     sets: list[Candidates] = []
     while len(sets) < config.members and not (sets and _stopped(cancel)):
         sets.append(candidate_set(problem, config, len(sets), on_event, cancel))
@@ -301,6 +305,7 @@ def _finished(found: Initial, config: Config, *, on_event: OnEvent | None, cance
     scores["alpha"] = None if math.isnan(alpha) else alpha
     starts = independent(sets, pool, aligned, config)
     scores["reproducibility"] = correlation(starts.cpu().numpy())
+    scores["first_mode"] = float(modes(aligned.images.cpu().numpy(), weights.tolist()).shares[0])
     rows = table(pool, aligned, weights, config)
     outcome = Outcome(mean, spread, status=worst(statuses))
     if outcome.status is not Status.CANCELLED:
@@ -351,12 +356,10 @@ def as_problem(frame: Measurement, index: int, config: Config, device: torch.dev
         intensity[None],
         measured[None],
         support.to(device),
-        real=config.object == "real",
-        nonnegative=config.nonnegative,
         alpha=alpha,
         seed=config.seed,
         indices=(index,),
-        friedel=config.initialisation.friedel == "intensity",
+        **config.problem_options(),
     )
 
 
@@ -369,8 +372,7 @@ def candidate_set(
         init.n_starts,
         min(init.n_keep, init.n_starts),
         init.short_schedule,
-        init.long_schedule,
-        init.final_schedule,
+        *config.coherence.ended(init.long_schedule, init.final_schedule),
         init.inherit,
         config.alignment.shifts,
         config.alignment.subpixel,

@@ -191,6 +191,7 @@ def _supported(
 ) -> tuple[Problem, str]:
     """The problem within the support that was used, and a note where that had to be found from the candidates."""
     y0, x0, h, w = chosen.item.box
+    config = config.replace(coherence={"blur_px": chosen.item.scores.get("blur_px", 0.0)})
     found = np.zeros(chosen.item.frame_shape, bool)
     found[y0 : y0 + h, x0 : x0 + w] = (chosen.images != 0).any(0)
     for support in (frame.support, None) if frame.support is not None else (None,):
@@ -234,7 +235,7 @@ def _averaged(
     )
     if problem is None:
         shells = None if chosen.item.shells is None else _without_pattern(chosen.item.shells)
-        wanted = config.refine.enabled and config.object == "real"
+        wanted = config.refines
         notes += (NOT_REFINED,) if wanted else ()
         return _Item(mean, spread, mean, "spread of candidates", {}, chosen, scores, shells, status, notes)
     box = _Box.of(problem, chosen.item.box)

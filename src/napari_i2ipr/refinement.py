@@ -68,8 +68,9 @@ def refined(
     """
     if not config.refine.enabled:
         return replace(classical, scores={"refined": False})
-    if classical.image.is_complex():
-        return replace(classical, scores={"refined": False, "refine_skipped": "complex object"})
+    why = "complex object" if classical.image.is_complex() else "partially coherent beam"
+    if classical.image.is_complex() or problem.blur_px is not None:
+        return replace(classical, scores={"refined": False, "refine_skipped": why})
     if cancel is not None and cancel.is_set():
         return replace(classical, scores={"refined": False}, status=Status.CANCELLED)
     from napari_i2ipr.refine.weights import load
@@ -177,7 +178,7 @@ def _well_measured(problem: Problem) -> Problem:
 
 def weights_used(config: Config) -> dict[str, str] | None:
     """Name and hash of the weights a configuration refines with, None where it does not."""
-    if not config.refine.enabled or config.object == "complex":
+    if not config.refines:
         return None
     from napari_i2ipr.refine.weights import load
 

@@ -21,6 +21,14 @@ SETTINGS = MultiStart(
     parse_schedule("HIO+avg:10"),
     threads=2,
 )
+MORE = dataclasses.replace(
+    SETTINGS,
+    short=parse_schedule("SPECTRAL:3 WF:5 HIO:10"),
+    long=parse_schedule("OSS(stages=3):20 HIO+detwin:5 CF:6 ML:12"),
+    final=parse_schedule("HIO:5 ML+avg:5"),
+)
+"""Methods that measure the iterate as they go: what they measure is that of the image alone."""
+
 KINDS = pytest.mark.parametrize("real", [True, False], ids=["real", "complex"])
 FRAMES = pytest.mark.parametrize("frame", [(33, 40), (45, 38), (32, 32)], ids=str)
 
@@ -90,6 +98,20 @@ def test_bits_do_not_depend_on_how_many_starts_are_iterated_together(
     first = initialise(problem, dataclasses.replace(SETTINGS, batch=1), seed=7)
     for batch in (2, 3, 4):
         assert_same_bits(first, initialise(problem, dataclasses.replace(SETTINGS, batch=batch), seed=7))
+
+
+@KINDS
+@pytest.mark.parametrize("frame", [(33, 40), (45, 38), (129, 134)], ids=str)
+def test_methods_that_measure_the_iterate_measure_each_by_itself(
+    make_problem: Callable[..., Any], frame: tuple[int, int], real: bool
+) -> None:
+    problem, _ = make_problem(frame, real=real, batch=2, alpha=0.1)
+    first = initialise(problem, dataclasses.replace(MORE, batch=1, threads=1), seed=7)
+    assert torch.isfinite(first.images).all()
+    for changes in ({"batch": 2}, {"batch": 4}, {"threads": 3}, {"threads": 0}):
+        assert_same_bits(first, initialise(problem, dataclasses.replace(MORE, **changes), seed=7))
+    for b in range(2):
+        assert_same_bits(part(first, b), initialise(problem.select(b), MORE, seed=7))
 
 
 @KINDS

@@ -86,9 +86,13 @@ def test_a_preset_leaves_what_belongs_to_the_data(settings: SettingsForm) -> Non
     settings["seed"].widget.value = 9
     settings["object"].widget.value = "complex"
     settings["members"].widget.value = 3
+    settings["max_phase_deg"].widget.value = "90"
+    settings["coherence.blur_px"].widget.value = "0.3"
     settings.support = "auto"
     settings.preset.value = "best"
-    wanted = Config.from_preset("best", seed=9, object="complex", support="auto")
+    wanted = Config.from_preset(
+        "best", seed=9, object="complex", support="auto", max_phase_deg=90.0, coherence={"blur_px": 0.3}
+    )
     assert settings.config() == wanted
 
 

@@ -27,7 +27,7 @@ class Breaks(Method):
     at: int
     which: tuple[bool, ...] = (True,)
 
-    def init(self, g: torch.Tensor, constraints: Any) -> list[int]:
+    def init(self, g: torch.Tensor, constraints: Any, span: Any = None) -> list[int]:
         return [0]
 
     def step(self, g: torch.Tensor, constraints: Any, memory: list[int]) -> torch.Tensor:

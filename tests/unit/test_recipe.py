@@ -20,18 +20,22 @@ from napari_i2ipr.solvers.recipe import Stage, parse_schedule, schedule_text, sp
 numbers = st.floats(min_value=1e-6, max_value=1.0)
 
 
+def hyper_parameters(kind: type) -> st.SearchStrategy[dict[str, Any]]:
+    """Values for the fields of a method or wrapper."""
+    whole = {"axis": st.integers(0, 1)}
+    fields = [field for field in dataclasses.fields(kind) if field.name != "method"]
+    return st.fixed_dictionaries(
+        {f.name: whole.get(f.name, st.integers(1, 10**9)) if f.type == "int" else numbers for f in fields}
+    )
+
+
 @st.composite
 def methods(draw: st.DrawFn) -> Any:
     """Any method with any fields in any nest of wrappers."""
     kind = draw(st.sampled_from(list(METHODS.values())))
-    method = kind(**{field.name: draw(numbers) for field in dataclasses.fields(kind)})
+    method = kind(**draw(hyper_parameters(kind)))
     for wrapper in draw(st.lists(st.sampled_from(list(WRAPPERS.values())), max_size=3)):
-        fields = {
-            field.name: draw(st.integers(1, 10**9) if field.type == "int" else numbers)
-            for field in dataclasses.fields(wrapper)
-            if field.name != "method"
-        }
-        method = wrapper(method, **fields)
+        method = wrapper(method, **draw(hyper_parameters(wrapper)))
     return method
 
 

@@ -191,7 +191,7 @@ def images_of(config: Config) -> tuple[Image, ...]:
     if config.object == "complex":
         images += [Image("amplitude"), Image("phase")]
     images.append(Image("uncertainty"))
-    if config.refine.enabled and config.object == "real":
+    if config.refines:
         images.append(Image("classical"))
     if config.keep_candidates:
         kept = config.members * min(config.initialisation.n_keep, config.initialisation.n_starts)

@@ -8,9 +8,10 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from napari_i2ipr.physics.coherence import coherence, seen
 from napari_i2ipr.physics.fourier import FourierPair, ring_mean, rings
 from napari_i2ipr.physics.noise import alpha_from_pairs, friedel_average
-from napari_i2ipr.physics.projections import Constraints
+from napari_i2ipr.physics.projections import Constraints, in_wedge
 
 FREE_SHARE = 0.05
 """Share of the measured pixels that is held out for the free score."""
@@ -46,6 +47,12 @@ class Problem:
         Number of each measurement; random numbers depend on it.
     nonnegative : bool
         Whether the (real) object must be >= 0.
+    max_phase : float or None
+        Largest phase of a complex object, either side of 0, in rad; None leaves it free.
+    blur_px : Tensor or None
+        Standard deviation in pixels by which partial coherence blurs each pattern, ``(B,)``; None for coherent ones.
+    lorentz : float
+        Share of a Lorentzian in that blur, 0 ... 1.
     """
 
     pair: FourierPair
@@ -57,6 +64,9 @@ class Problem:
     support: Tensor
     indices: tuple[int, ...]
     nonnegative: bool
+    max_phase: float | None = None
+    blur_px: Tensor | None = None
+    lorentz: float = 0.0
     box: tuple[slice, slice] = field(init=False)
     inside: Tensor | None = field(init=False)
 
@@ -80,6 +90,9 @@ class Problem:
         seed: int = 0,
         indices: tuple[int, ...] | None = None,
         friedel: bool = True,
+        max_phase: float | None = None,
+        blur_px: float = 0.0,
+        lorentz: float = 0.0,
     ) -> Problem:
         """Problems from corner-origin unitary intensities.
 
@@ -97,36 +110,33 @@ class Problem:
             Fix the free pixels; the numbers of the measurements are 0 ... B - 1 by default.
         friedel : bool
             Average intensities over Friedel pairs (real objects); off, their amplitudes are averaged.
+        max_phase, blur_px, lorentz : float
+            As in `Problem`, the blur the same for all; real objects have no phase to limit, 0 px is no blur.
         """
-        shape = (int(intensity.shape[-2]), int(intensity.shape[-1]))
-        pair = FourierPair(shape, half=real)
+        pair = FourierPair((int(intensity.shape[-2]), int(intensity.shape[-1])), half=real)
         indices = indices if indices is not None else tuple(range(intensity.shape[0]))
         noise = alpha if alpha is not None else torch.full_like(intensity[:, 0, 0], torch.nan)
         if real:
-            if alpha is None:
-                noise = alpha_from_pairs(intensity, measured)
-            if friedel:
-                intensity, measured = friedel_average(intensity, measured)
-            else:
-                root, measured = friedel_average(intensity.sqrt(), measured)
-                intensity = root.square()
+            noise = alpha_from_pairs(intensity, measured) if alpha is None else noise
+            intensity, measured = _paired(intensity, measured, intensities=friedel)
         kept, valid = pair.crop(intensity), pair.crop(measured)
         weight = pair.multiplicity(intensity.device)
         power = (kept * weight * valid).sum((-2, -1), dtype=torch.float64)
         scale = (power / support.sum()).sqrt().float()
-        held_out = torch.stack([free_pixels(pair, m, seed, i) for m, i in zip(valid.cpu(), indices, strict=True)]).to(
-            intensity.device
-        )
+        held_out = torch.stack([free_pixels(pair, m, seed, i) for m, i in zip(valid.cpu(), indices, strict=True)])
         return cls(
             pair,
             (kept.sqrt() * valid / scale[:, None, None])[:, None],
             valid[:, None],
-            held_out[:, None],
+            held_out[:, None].to(intensity.device),
             scale,
             noise / scale,
             support,
             indices,
             nonnegative and real,
+            None if real else max_phase,
+            torch.full((len(indices),), blur_px, device=intensity.device) if blur_px > 0 else None,
+            lorentz,
         )
 
     @property
@@ -155,10 +165,34 @@ class Problem:
         amplitude, weight = self.amplitude, pulled * self.trust(relaxation)
         if one is not None:
             amplitude, weight = amplitude[one, 0], weight[one, 0]
-        return Constraints.build(self.pair, amplitude, weight, self.box, self.inside, nonnegative=self.nonnegative)
+        return Constraints.build(
+            self.pair,
+            amplitude,
+            weight,
+            self.box,
+            self.inside,
+            nonnegative=self.nonnegative,
+            max_phase=self.max_phase,
+            gamma=self.gamma(one),
+        )
+
+    def gamma(self, one: int | None = None) -> Tensor | None:
+        """Complex degree of coherence, ``(B, 1, y, x)`` or of measurement `one` ``(y, x)``; None for coherent ones."""
+        if self.blur_px is None:
+            return None
+        width = self.blur_px[:, None] if one is None else self.blur_px[one]
+        return coherence(self.pair.shape, width, self.lorentz, self.amplitude.device)
+
+    def modulus(self, frame: Tensor, position: int = 0) -> Tensor:
+        """Amplitudes that the detector would see of an object frame ``(y, x)``, ``(y, kx)``."""
+        modulus: Tensor = self.pair.forward(frame).abs()
+        gamma = self.gamma(position)
+        return modulus if gamma is None else seen(self.pair, modulus.square(), gamma).sqrt_()
 
     def constrain(self, images: Tensor) -> Tensor:
-        """Images ``(..., h, w)`` held to the support and, where it applies, to non-negative values."""
+        """Images ``(..., h, w)`` held to the support and, where it applies, to their sign or phases."""
+        if self.max_phase is not None:
+            images = in_wedge(images, self.max_phase)
         images = images.clamp(min=0) if self.nonnegative else images
         return images if self.inside is None else images * self.inside
 
@@ -191,7 +225,7 @@ class Problem:
         """
         frame = torch.zeros(self.pair.shape, dtype=image.dtype, device=image.device)
         frame[self.box] = image
-        modulus = self.pair.forward(frame).abs()
+        modulus = self.modulus(frame, position)
         amplitude = self.amplitude[position, 0]
         weight = self.pair.multiplicity(image.device) * self.measured[position, 0]
         fit = (modulus * amplitude * weight).sum() / (modulus.square() * weight).sum().clamp(min=1e-30)
@@ -211,7 +245,16 @@ class Problem:
             scale=self.scale[part],
             alpha=self.alpha[part],
             indices=self.indices[part],
+            blur_px=None if self.blur_px is None else self.blur_px[part],
         )
+
+
+def _paired(intensity: Tensor, measured: Tensor, *, intensities: bool) -> tuple[Tensor, Tensor]:
+    """Intensities averaged over Friedel pairs, as such or through their amplitudes; and where one was measured."""
+    if intensities:
+        return friedel_average(intensity, measured)
+    root, measured = friedel_average(intensity.sqrt(), measured)
+    return root.square(), measured
 
 
 def generator(seed: int, *path: int) -> np.random.Generator:

@@ -72,6 +72,7 @@ class Run:
     def texts(self) -> list[str]:
         """The columns of the list."""
         changed = self.config.replace(seed=0, object="real", support="half", nonnegative=True, keep_candidates=False)
+        changed = changed.replace(max_phase_deg=180.0, coherence={"blur_px": 0.0, "lorentz": 0.0, "fit": False})
         usual = Config.from_preset(self.config.preset)
         r_factor = "-" if self.r_factor is None else f"{self.r_factor:.3f}"
         preset = self.config.preset + ("" if changed == usual else " *")

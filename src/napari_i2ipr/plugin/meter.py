@@ -58,7 +58,7 @@ def alignment_steps(n: int) -> int:
 def evaluations(config: Config, n_frames: int = 1) -> int:
     """Evaluations of the network that a run will do at most; parameters as for `image_iterations`."""
     settings = config.refine
-    if not settings.enabled or config.object != "real":
+    if not config.refines:
         return 0
     return n_frames * config.members * settings.views * (settings.steps or Sampling().steps)
 

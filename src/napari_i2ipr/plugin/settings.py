@@ -24,6 +24,9 @@ own."""
 OF_THE_DATA = ("object", "seed", "support", "nonnegative", "keep_candidates")
 """Settings that a preset says nothing about, so that choosing one leaves them as they are."""
 
+OF_THE_EXPERIMENT = ("max_phase_deg", "coherence.blur_px", "coherence.lorentz", "coherence.fit")
+"""Settings of object and beam that stay when a preset is chosen, as they were filled in."""
+
 OF_THE_COMPUTER = ("compute.memory_fraction",)
 """Settings that belong to the user's computer, whatever the preset."""
 
@@ -175,6 +178,7 @@ class SettingsForm:
             if path.startswith("refine."):
                 cell.setEnabled(real and (bool(refined) or path == "refine.enabled"))
         self.cells["nonnegative"].setEnabled(real)
+        self.cells["max_phase_deg"].setEnabled(not real)
 
     def show(self, config: Config) -> None:
         """Fill in a configuration."""
@@ -198,9 +202,9 @@ class SettingsForm:
         if self._filling:
             return
         kept = {path: self.fields[path].widget.value for path in OF_THE_DATA if path in self.fields}
-        computer = {path: self.fields[path].widget.value for path in OF_THE_COMPUTER}
+        stay = {path: self.fields[path].widget.value for path in (*OF_THE_EXPERIMENT, *OF_THE_COMPUTER)}
         self.show(Config.from_preset(preset, support=self.support, **kept))
-        for path, value in computer.items():
+        for path, value in stay.items():
             self.fields[path].widget.value = value
 
 

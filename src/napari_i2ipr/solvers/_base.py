@@ -28,6 +28,26 @@ def require(name: str, value: float, low: float, high: float = math.inf, *, abov
 
 
 @dataclass(frozen=True)
+class Span:
+    """Which steps of a stage are run: a stage may be cut in two, and some methods change along it.
+
+    Attributes
+    ----------
+    first : int
+        Steps of the stage that were done before.
+    total : int
+        Steps of the whole stage; 0 when nobody knows.
+    """
+
+    first: int = 0
+    total: int = 0
+
+
+UNKNOWN = Span()
+"""The beginning of a stage of unknown length."""
+
+
+@dataclass(frozen=True)
 class Method:
     """One iterative update rule.
 
@@ -35,17 +55,66 @@ class Method:
     `step`, so that one value serves any number of images and threads.
     """
 
-    def init(self, g: Tensor, constraints: Constraints) -> Any:
+    @property
+    def settles(self) -> bool:
+        """Whether a solution stays where it is; false for methods that keep disturbing it."""
+        return True
+
+    @property
+    def prefers_no_twin(self) -> bool:
+        """Whether an image and its twin are treated alike."""
+        return True
+
+    @property
+    def is_image(self) -> bool:
+        """Whether the iterate is itself the image that it stands for; otherwise ``P_S P_M g`` is."""
+        return False
+
+    def init(self, g: Tensor, constraints: Constraints, span: Span = UNKNOWN) -> Any:
         """Memory for one image or batch that starts at `g`; None when none is needed."""
         return None
 
     def step(self, g: Tensor, constraints: Constraints, memory: Any) -> Tensor:
-        """One update of `g`, shape ``(..., y, x)``, in place; returns ``P_M g`` of the old `g`."""
+        """One update of `g`, shape ``(..., y, x)``, in place; returns the `shown` frame of the old `g`."""
         raise TypeError(f"{type(self).__name__} has no step of its own")
 
     def finish(self, g: Tensor, constraints: Constraints, memory: Any) -> None:
-        """Leave in `g`, in place, what the next stage starts from; the last iterate by default."""
+        """Leave in `g`, in place, what the next stage starts from: the last iterate, or the image that it is."""
+        if self.is_image:
+            g.copy_(constraints.embed(self.estimate(g, constraints, memory)))
+
+    def shown(self, g: Tensor, constraints: Constraints) -> Tensor:
+        """The frame that `g` stands for before the object constraint: ``P_M g``, or a copy of `g` itself."""
+        return g.clone() if self.is_image else constraints.modulus(g)
 
     def estimate(self, g: Tensor, constraints: Constraints, memory: Any) -> Tensor:
-        """The image that the iterate stands for, ``P_S P_M g`` in the box, ``(..., h, w)``."""
-        return constraints.crop(constraints.modulus(g))
+        """The image that the iterate stands for, `shown` held to the object constraint, in the box, ``(..., h, w)``."""
+        return constraints.crop(self.shown(g, constraints))
+
+
+@dataclass(frozen=True)
+class Wrapper(Method):
+    """A method around another one; what it does not change is the other's.
+
+    Attributes
+    ----------
+    method : Method
+        The wrapped method.
+    """
+
+    method: Method
+
+    @property
+    def settles(self) -> bool:
+        """As the wrapped method."""
+        return self.method.settles
+
+    @property
+    def prefers_no_twin(self) -> bool:
+        """As the wrapped method."""
+        return self.method.prefers_no_twin
+
+    @property
+    def is_image(self) -> bool:
+        """As the wrapped method."""
+        return self.method.is_image

@@ -141,7 +141,7 @@ def iterate(
     residual = torch.full(g.shape[:-2], torch.inf, device=g.device)
     watch = _Watch(estimate, g)
     for stage in schedule:
-        memory = stage.method.init(g, constraints)
+        memory = stage.method.init(g, constraints, stage.span)
         for _ in range(stage.iterations):
             if cancel is not None and cancel.is_set():
                 last = stage.method.estimate(g, constraints, memory) if 0 < done < CHECK_EVERY else None
@@ -168,7 +168,8 @@ def iterate(
 
 def chi(constraints: Constraints, image: Tensor) -> Tensor:
     """``|| |F| - sqrt(I) || / || sqrt(I) ||`` of images in the box over the pixels that pull, ``(...)``."""
-    modulus = constraints.pair.forward(constraints.embed(image)).abs()
+    spectrum = constraints.pair.forward(constraints.embed(image))
+    modulus = spectrum.abs() if constraints.gamma is None else constraints.blurring().intensity(spectrum).sqrt_()
     weight = constraints.pair.multiplicity(image.device) * (constraints.free < 1)
     misfit = (modulus * (1 - constraints.free) - constraints.pull).square_()
     return ((misfit * weight).sum((-2, -1)) / (constraints.pull.square() * weight).sum((-2, -1))).sqrt()

@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
-from napari_i2ipr.solvers._base import Method, require
+from napari_i2ipr.solvers._base import UNKNOWN, Span, Wrapper, require
 
 if TYPE_CHECKING:
     from torch import Tensor
@@ -21,7 +21,7 @@ class _Momentum:
 
 
 @dataclass(frozen=True)
-class Accelerated(Method):
+class Accelerated(Wrapper):
     """Extrapolation along the drift of the iterates (I2I-PR, arXiv 2507.09609, initialisation stage).
 
     Every `every`-th step, with ``p = P_M g`` and ``g+`` the wrapped method's result,
@@ -38,7 +38,6 @@ class Accelerated(Method):
         Steps from one extrapolation to the next, >= 1.
     """
 
-    method: Method
     gamma: float = 0.6
     every: int = 4
 
@@ -46,9 +45,9 @@ class Accelerated(Method):
         require("gamma", self.gamma, 0)
         require("every", self.every, 1)
 
-    def init(self, g: Tensor, constraints: Constraints) -> _Momentum:
+    def init(self, g: Tensor, constraints: Constraints, span: Span = UNKNOWN) -> _Momentum:
         """Memory of the last centre."""
-        return _Momentum(self.method.init(g, constraints))
+        return _Momentum(self.method.init(g, constraints, span))
 
     def step(self, g: Tensor, constraints: Constraints, memory: _Momentum) -> Tensor:
         """One update of `g` in place; returns ``P_M g``."""
@@ -83,7 +82,7 @@ class _Average:
 
 
 @dataclass(frozen=True)
-class Averaged(Method):
+class Averaged(Wrapper):
     """The wrapped method, with the mean of its projected iterates ``P_S P_M g`` as the estimate.
 
     With noisy data the iterates wander around the solution and their mean lies nearer to it than any
@@ -96,15 +95,13 @@ class Averaged(Method):
         The method whose iterates are averaged.
     """
 
-    method: Method
-
     def finish(self, g: Tensor, constraints: Constraints, memory: _Average) -> None:
         """Leave the mean in `g`."""
         g.copy_(constraints.embed(self.estimate(g, constraints, memory)))
 
-    def init(self, g: Tensor, constraints: Constraints) -> _Average:
+    def init(self, g: Tensor, constraints: Constraints, span: Span = UNKNOWN) -> _Average:
         """An empty mean."""
-        return _Average(self.method.init(g, constraints))
+        return _Average(self.method.init(g, constraints, span))
 
     def step(self, g: Tensor, constraints: Constraints, memory: _Average) -> Tensor:
         """One update of `g` in place; returns ``P_M g``."""

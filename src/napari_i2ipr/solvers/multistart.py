@@ -309,7 +309,7 @@ class _Work:
     def _score_one(self, run: _Run, image: Tensor) -> None:
         problem, b = self.problem, run.position
         constraints = self.all[b]
-        modulus = problem.pair.forward(constraints.embed(image)).abs()
+        modulus = problem.modulus(constraints.embed(image), b)
         amplitude, measured, held = problem.amplitude[b, 0], problem.measured[b, 0], problem.held_out[b, 0]
         power, misfit = amplitude.square() * self.multiplicity, (modulus - amplitude).square_() * self.multiplicity
         run.residual = float(((misfit * measured).sum() / (power * measured).sum()).sqrt())

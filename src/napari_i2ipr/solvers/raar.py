@@ -37,5 +37,8 @@ class RAAR(Method):
         p = constraints.modulus(g)
         reflected = p.mul(2).sub_(g)
         g.mul_(self.beta).add_(p, alpha=1 - 2 * self.beta)
-        constraints.replace_allowed(g, p, test=reflected)
+        if constraints.max_phase is not None:  # what is not allowed goes to the edge, not to 0
+            g.add_(constraints.object(reflected), alpha=self.beta)
+        else:
+            constraints.replace_allowed(g, p, test=reflected)
         return p

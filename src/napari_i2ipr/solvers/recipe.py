@@ -10,6 +10,7 @@ from typing import Any
 
 from napari_i2ipr.errors import ConfigError
 from napari_i2ipr.solvers import METHODS, WRAPPERS, Method
+from napari_i2ipr.solvers._base import Span
 
 _PART = re.compile(r"([A-Za-z]+)(?:\(([^()]*)\))?")
 _PLUS = re.compile(r"\+(?![^()]*\))")
@@ -18,10 +19,17 @@ _STAGE = re.compile(r"([^:\s]+):(\d+)")
 
 @dataclass(frozen=True)
 class Stage:
-    """So many iterations of one method."""
+    """So many iterations of one method; `first` and `total` tell which part of a stage that was cut it is."""
 
     method: Method
     iterations: int
+    first: int = 0
+    total: int = 0
+
+    @property
+    def span(self) -> Span:
+        """Which steps of the whole stage these are."""
+        return Span(self.first, self.total or self.iterations)
 
 
 Schedule = tuple[Stage, ...]
@@ -70,11 +78,18 @@ def split(schedule: Schedule, first: int) -> tuple[Schedule, Schedule]:
     for stage in schedule:
         taken = min(stage.iterations, max(first, 0))
         first -= taken
-        if taken:
-            head.append(Stage(stage.method, taken))
-        if taken < stage.iterations:
-            tail.append(Stage(stage.method, stage.iterations - taken))
+        if taken in (0, stage.iterations):
+            (head if taken else tail).append(stage)
+            continue
+        total = stage.span.total
+        head.append(Stage(stage.method, taken, stage.first, total))
+        tail.append(Stage(stage.method, stage.iterations - taken, stage.first + taken, total))
     return tuple(head), tuple(tail)
+
+
+def wrapped(schedule: Schedule, name: str) -> Schedule:
+    """The schedule with the wrapper of that name around every method."""
+    return tuple(dataclasses.replace(stage, method=WRAPPERS[name](stage.method)) for stage in schedule)
 
 
 def _item_text(item: Any) -> str:
