@@ -71,17 +71,18 @@ def look(
     return seen
 
 
-def calibrated(seen: Sequence[Seen]) -> tuple[Calibration, float, dict[str, Any]]:
-    """The calibration on all images, the largest accepted chi ratio, and scores.
+def calibrated(seen: Sequence[Seen], others: Sequence[Seen] = ()) -> tuple[Calibration, float, dict[str, Any]]:
+    """The calibration, the largest accepted chi ratio, and scores.
 
-    Coverage, z^2 and ranking are cross-validated: fitted on one half of the images and looked at on
-    the other, both ways.
+    The `others`, such as those of another preset, count for the chi ratio only. Coverage, z^2 and ranking are
+    cross-validated: fitted on one half of the images and looked at on the other, both ways.
     """
     calibration = Calibration.fit([s.raw for s in seen], [s.squared_error for s in seen])
-    limit = accepted([s.chi_ratio for s in seen])
+    limit = accepted([s.chi_ratio for s in (*seen, *others)])
     gains = np.array([s.psnr - s.psnr_before for s in seen])
     metrics: dict[str, Any] = {
         "images": len(seen),
+        "images_of_the_limit": len(seen) + len(others),
         "psnr_classical": float(np.mean([s.psnr_before for s in seen])),
         "psnr": float(np.mean([s.psnr for s in seen])),
         "share_better": float((gains > 0).mean()),

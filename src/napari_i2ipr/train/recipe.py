@@ -76,7 +76,9 @@ class Recipe(_Section):
     checkpoint: int = Field(100, ge=1, description="Batches from one checkpoint and validation to the next.")
     validation: SetsSpec = Field(description="Sets of the validation images, looked at with every checkpoint.")
     calibration: tuple[SetsSpec, ...] = Field(
-        (), description="Sets of the validation images that the calibration is fitted to, each size by itself."
+        (),
+        description="Sets of the validation images for the calibration, each size by itself: the uncertainty is fitted "
+        "to the first of a size, the limit of the check against the data to all.",
     )
 
     @classmethod

@@ -89,7 +89,8 @@ def train(
     path = folder / f"{recipe.name}.safetensors"
     files.save(state.averaged, _card(recipe, state, to_train, where), path)
     if recipe.calibration:
-        calibrate(path, {size: maker.all(specs, held_back) for size, specs in by_size(recipe.calibration)}, say)
+        to_fit = {size: maker.each(specs, held_back) for size, specs in by_size(recipe.calibration)}
+        calibrate(path, to_fit, say)
     _leave(folder, path, state)
     return path
 
@@ -140,9 +141,9 @@ class _Maker:
         )
         return [CandidateSet.load(path) for path in paths]
 
-    def all(self, specs: Sequence[SetsSpec], of: Sequence[Picture]) -> list[CandidateSet]:
-        """The sets of several specifications, of the pictures' centres."""
-        return [one for spec in specs for one in self.sets(spec, of, whole=True)]
+    def each(self, specs: Sequence[SetsSpec], of: Sequence[Picture]) -> list[list[CandidateSet]]:
+        """The sets of each specification, of the pictures' centres."""
+        return [self.sets(spec, of, whole=True) for spec in specs]
 
 
 def by_size(specs: Sequence[SetsSpec]) -> list[tuple[int, list[SetsSpec]]]:
@@ -167,7 +168,7 @@ def _sampling(recipe: Recipe) -> Sampling:
     return Sampling(steps=recipe.sampling_steps or trained, last=1 / trained)
 
 
-def calibrate(path: Path, to_fit: Mapping[int, Sequence[CandidateSet]], say: Say = print) -> None:
+def calibrate(path: Path, to_fit: Mapping[int, Sequence[Sequence[CandidateSet]]], say: Say = print) -> None:
     """Look at validation sets with the weights of a file and store calibration and scores in it.
 
     Parameters
@@ -175,22 +176,24 @@ def calibrate(path: Path, to_fit: Mapping[int, Sequence[CandidateSet]], say: Say
     path : Path
         The weights.
     to_fit : mapping
-        Sets by the side of their objects in pixels; the first size is the main one.
+        Groups of sets by the side of their objects in pixels; the first size is the main one. The uncertainty is
+        fitted to the first group of each size, the limit of the check against the data is found on all of them.
     say : callable
         Told how far it is and what came of it.
     """
     weights = files.load(str(path))
-    found = [_checked(weights, side, sets, say) for side, sets in to_fit.items()]
+    found = [_checked(weights, side, groups, say) for side, groups in to_fit.items()]
     main = {name: getattr(found[0], name) for name in files.Checked.model_fields}
     files.save(weights.model, weights.card.model_copy(update={**main, "other_sizes": tuple(found[1:])}), path)
 
 
-def _checked(weights: files.Weights, side: int, sets: Sequence[CandidateSet], say: Say) -> files.Checked:
+def _checked(weights: files.Weights, side: int, groups: Sequence[Sequence[CandidateSet]], say: Say) -> files.Checked:
     def on_image(done: int, total: int) -> None:
         if done % 20 == 0 or done == total:
             say(f"calibration at {side} px: {done} of {total}")
 
-    calibration, limit, metrics = calibrated(look(weights, sets, Config(), on_image))
+    first, *others = [look(weights, sets, Config(), on_image) for sets in groups]
+    calibration, limit, metrics = calibrated(first, [one for group in others for one in group])
     say(", ".join(f"{name} {value}" for name, value in metrics.items()))
     return files.Checked(side_px=side, calibration=calibration, max_chi_ratio=limit, metrics=metrics)
 
