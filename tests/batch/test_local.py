@@ -5,6 +5,7 @@ from __future__ import annotations
 import signal
 import threading
 import time
+from collections.abc import Iterator
 
 import pytest
 
@@ -42,6 +43,15 @@ def test_the_first_error_of_the_computing_is_raised_and_what_was_computed_is_wri
     assert written == [0, 1, 2]
 
 
+@pytest.fixture
+def ctrl_c_counts() -> Iterator[None]:
+    """A process that was started in the background may have been told to ignore it."""
+    before = signal.signal(signal.SIGINT, signal.default_int_handler)
+    yield
+    signal.signal(signal.SIGINT, before)
+
+
+@pytest.mark.usefixtures("ctrl_c_counts")
 @pytest.mark.parametrize("stage", ["waiting", "computing"])
 def test_ctrl_c_ends_it_and_what_was_computed_is_written(stage: str) -> None:
     """Whether it comes while the caller waits for a read or while it computes."""
